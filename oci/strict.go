@@ -72,8 +72,7 @@ func (w *walker) object(s shape, depth int) error {
 			return err
 		}
 	}
-	_, err := w.dec.Token()
-	return w.ended(err)
+	return w.end()
 }
 
 func (w *walker) array(s shape, depth int) error {
@@ -82,12 +81,12 @@ func (w *walker) array(s shape, depth int) error {
 			return err
 		}
 	}
-	_, err := w.dec.Token()
-	return w.ended(err)
+	return w.end()
 }
 
-func (w *walker) ended(err error) error {
-	if err != nil {
+// end reads the delimiter that closes an object or an array.
+func (w *walker) end() error {
+	if _, err := w.dec.Token(); err != nil {
 		return invalid("manifest: %s", describeJSON(err))
 	}
 	return nil
@@ -98,16 +97,16 @@ func (w *walker) value(s shape, depth int) error {
 	if err != nil {
 		return invalid("manifest: %s", describeJSON(err))
 	}
-	if depth >= MaxManifestDepth {
+	if _, opens := token.(json.Delim); !opens {
+		return nil
+	}
+	if depth++; depth > MaxManifestDepth {
 		return invalid("manifest is nested deeper than %d", MaxManifestDepth)
 	}
-	switch token {
-	case json.Delim('{'):
-		return w.object(s, depth+1)
-	case json.Delim('['):
-		return w.array(s, depth+1)
+	if token == json.Delim('[') {
+		return w.array(s, depth)
 	}
-	return nil
+	return w.object(s, depth)
 }
 
 func (s shape) hasFolded(key string) bool {
