@@ -1,0 +1,128 @@
+// Package admin is the management of a registry: users, tokens, and the
+// answers to "who may do what" and "why was this refused".
+//
+// API says what can be done. Service does it, Handler offers it as JSON over
+// HTTP, and Client speaks to a Handler, so that a command works in the same way
+// beside a running server and on data that no server holds. Whoever reaches a
+// Handler is an administrator: it stands on the local socket, which only the
+// owner of the data may open.
+package admin
+
+import (
+	"context"
+	"time"
+
+	"berth/access"
+	"berth/auth"
+)
+
+// API is all that can be managed. Errors that the user can mend are *Error.
+type API interface {
+	Users
+	Tokens
+	Decisions
+}
+
+// Users manages the accounts that berth itself keeps. Changes hold from the
+// next request on.
+type Users interface {
+	Users(ctx context.Context) ([]User, error)
+	// AddUser makes an account. Errors: Invalid, Exists.
+	AddUser(ctx context.Context, u NewUser) error
+	// SetPassword replaces a password, which ends the user's logins.
+	// Errors: Invalid, NotFound.
+	SetPassword(ctx context.Context, name string, password auth.Secret) error
+	// SetDisabled shuts a user out, or lets him in again. Errors: NotFound.
+	SetDisabled(ctx context.Context, name string, disabled bool) error
+	// SetGroups replaces the groups of a user. Errors: Invalid, NotFound.
+	SetGroups(ctx context.Context, name string, groups []string) error
+	// RemoveUser removes an account and its logins. Errors: NotFound.
+	RemoveUser(ctx context.Context, name string) error
+}
+
+// Tokens manages the refresh tokens that stand for password logins.
+type Tokens interface {
+	// Tokens returns the logins of one user, or of all when user is empty.
+	Tokens(ctx context.Context, user string) ([]Token, error)
+	// RevokeToken ends a login. Errors: NotFound.
+	RevokeToken(ctx context.Context, id string) error
+}
+
+// Decisions explains what the rules say.
+type Decisions interface {
+	// Explain answers what a user may do, and why. Errors: Invalid.
+	Explain(ctx context.Context, q Question) (access.Explanation, error)
+	// ExplainRef answers what was refused under a reference. Errors: NotFound.
+	ExplainRef(ctx context.Context, ref string) (Refusal, error)
+}
+
+// A User is an account as lists show it.
+type User struct {
+	Name     string    `json:"name"`
+	Groups   []string  `json:"groups"`
+	Disabled bool      `json:"disabled"`
+	Created  time.Time `json:"created"`
+	Updated  time.Time `json:"updated"`
+}
+
+// A NewUser is an account to be made.
+type NewUser struct {
+	Name     string
+	Password auth.Secret
+	Groups   []string
+}
+
+// A Token is a login as lists show it.
+type Token struct {
+	ID       string    `json:"id"`
+	User     string    `json:"user"`
+	Client   string    `json:"client"`
+	Addr     string    `json:"addr"`
+	Created  time.Time `json:"created"`
+	LastUsed time.Time `json:"lastUsed"`
+}
+
+// A Question asks whether a user may do one thing.
+type Question struct {
+	User       string   `json:"user"`             // empty or "anonymous": who has not logged in
+	Groups     []string `json:"groups,omitempty"` // besides those that the user has
+	Action     string   `json:"action"`
+	Repository string   `json:"repository"` // may end in :TAG or @DIGEST
+	Addr       string   `json:"addr,omitempty"`
+}
+
+// A Refusal is one request that was refused, and what the rules say to it now.
+type Refusal struct {
+	Ref         string              `json:"ref"`
+	Time        time.Time           `json:"time"`
+	User        string              `json:"user"`
+	Addr        string              `json:"addr"`
+	Scope       string              `json:"scope"`
+	Reason      string              `json:"reason"`
+	Status      int                 `json:"status"`
+	Explanation *access.Explanation `json:"explanation,omitempty"`
+}
+
+// An Error is what the user is told.
+type Error struct {
+	Kind    Kind   `json:"kind"`
+	Message string `json:"message"`
+}
+
+// A Kind says what is wrong with a call.
+type Kind string
+
+// The kinds of errors.
+const (
+	Invalid  Kind = "invalid"  // the call cannot be understood or is not allowed like this
+	NotFound Kind = "notfound" // there is no such thing
+	Exists   Kind = "exists"   // there is one already
+)
+
+func (e *Error) Error() string { return e.Message }
+
+// Is reports whether target is an Error of the same kind.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Kind == e.Kind
+}

@@ -1,0 +1,128 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"berth/access"
+	"berth/auth"
+)
+
+// A Client is the API of a server that is running elsewhere.
+type Client struct{ http *http.Client }
+
+// maxAnswer bounds what a Client reads of an answer, in bytes.
+const maxAnswer = 256 << 20
+
+// NewClient returns a client of the server that listens on a local socket. It
+// dials when it is used.
+func NewClient(dial func(context.Context) (net.Conn, error)) *Client {
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
+	return &Client{&http.Client{Transport: transport, Timeout: time.Minute}}
+}
+
+// Close ends the connections of the client.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+func (c *Client) call(ctx context.Context, method, path string, body, result any) error {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("encode the call: %w", err)
+		}
+		payload = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://berth/api/v1/"+path, payload)
+	if err != nil {
+		return fmt.Errorf("prepare the call: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("speak to the server: %w", err)
+	}
+	defer resp.Body.Close()
+	answer := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode >= http.StatusMultipleChoices {
+		e := new(Error)
+		if err := answer.Decode(e); err != nil {
+			return fmt.Errorf("the server answered %s", resp.Status)
+		}
+		return e
+	}
+	if result == nil {
+		return nil
+	}
+	if err := answer.Decode(result); err != nil {
+		return fmt.Errorf("understand the server's answer: %w", err)
+	}
+	return nil
+}
+
+// Users implements API.
+func (c *Client) Users(ctx context.Context) ([]User, error) {
+	var l list[User]
+	err := c.call(ctx, http.MethodGet, "users", nil, &l)
+	return l.Items, err
+}
+
+// AddUser implements API.
+func (c *Client) AddUser(ctx context.Context, u NewUser) error {
+	return c.call(ctx, http.MethodPost, "users", newUser{u.Name, u.Password.Reveal(), u.Groups}, nil)
+}
+
+// SetPassword implements API.
+func (c *Client) SetPassword(ctx context.Context, name string, password auth.Secret) error {
+	return c.call(ctx, http.MethodPut, "users/"+url.PathEscape(name)+"/password", passwordChange{password.Reveal()}, nil)
+}
+
+// SetDisabled implements API.
+func (c *Client) SetDisabled(ctx context.Context, name string, disabled bool) error {
+	return c.call(ctx, http.MethodPatch, "users/"+url.PathEscape(name), userChange{Disabled: &disabled}, nil)
+}
+
+// SetGroups implements API.
+func (c *Client) SetGroups(ctx context.Context, name string, groups []string) error {
+	if groups == nil {
+		groups = []string{}
+	}
+	return c.call(ctx, http.MethodPatch, "users/"+url.PathEscape(name), userChange{Groups: &groups}, nil)
+}
+
+// RemoveUser implements API.
+func (c *Client) RemoveUser(ctx context.Context, name string) error {
+	return c.call(ctx, http.MethodDelete, "users/"+url.PathEscape(name), nil, nil)
+}
+
+// Tokens implements API.
+func (c *Client) Tokens(ctx context.Context, user string) ([]Token, error) {
+	var l list[Token]
+	err := c.call(ctx, http.MethodGet, "tokens?user="+url.QueryEscape(user), nil, &l)
+	return l.Items, err
+}
+
+// RevokeToken implements API.
+func (c *Client) RevokeToken(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "tokens/"+url.PathEscape(id), nil, nil)
+}
+
+// Explain implements API.
+func (c *Client) Explain(ctx context.Context, q Question) (access.Explanation, error) {
+	var e access.Explanation
+	err := c.call(ctx, http.MethodPost, "access/explain", q, &e)
+	return e, err
+}
+
+// ExplainRef implements API.
+func (c *Client) ExplainRef(ctx context.Context, ref string) (Refusal, error) {
+	var r Refusal
+	err := c.call(ctx, http.MethodGet, "access/refusals/"+url.PathEscape(ref), nil, &r)
+	return r, err
+}

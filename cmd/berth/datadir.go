@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+const (
+	lockName   = "berth.lock"
+	socketName = "berth.sock"
+	dbName     = "berth.db"
+)
+
+// errLocked means that another process holds the data.
+var errLocked = errors.New("another berth holds this data directory")
+
+// lockData makes dir and takes its lock, which ends with the process or when
+// the file is closed. Errors: errLocked.
+func lockData(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of the data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%w: %s", errLocked, dir)
+		}
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	return f, nil
+}
+
+// checkAdopted refuses a directory that Distribution has written to and that
+// berth knows nothing of: served as it is, it would look empty.
+func checkAdopted(dir, database string) error {
+	if _, err := os.Stat(database); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	repositories := filepath.Join(dir, "docker", "registry", "v2", "repositories")
+	entries, err := os.ReadDir(repositories)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for data of Distribution: %w", err)
+	}
+	return fmt.Errorf("%s holds data of Distribution that berth has not taken over: run `berth import` once, which copies no blob, or name another storage.filesystem.rootdirectory", dir)
+}
+
+// listenAdmin opens the socket that commands speak to. Only the owner of the
+// data may; the lock is held, so a socket that is there belongs to nobody.
+func listenAdmin(dir string) (net.Listener, error) {
+	path := filepath.Join(dir, socketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("replace the local socket: %w", err)
+	}
+	old := syscall.Umask(0o177)
+	defer syscall.Umask(old)
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("open the local socket: %w", err)
+	}
+	return l, nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// A certificate is a pair of files that is read again when they change. A pair
+// that cannot be used leaves the one before in force.
+type certificate struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
+	problem           atomic.Pointer[string]
+}
+
+func loadCertificate(certFile, keyFile string) (*certificate, error) {
+	c := &certificate{certFile: certFile, keyFile: keyFile}
+	if err := c.load(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *certificate) load() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("load http.tls.certificate and key: %w", err)
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}
+
+// Degraded says what is wrong with the files on disk, or that the certificate
+// in force is about to expire; "" when all is well.
+func (c *certificate) Degraded(now time.Time) string {
+	if p := c.problem.Load(); p != nil {
+		return *p
+	}
+	leaf := c.current.Load().Leaf
+	if leaf != nil && now.Add(certificateAlarm).After(leaf.NotAfter) {
+		return "the certificate expires on " + leaf.NotAfter.UTC().Format(time.DateOnly)
+	}
+	return ""
+}
+
+// certificateAlarm is how long before its end a certificate shows as degraded.
+const certificateAlarm = 14 * 24 * time.Hour
+
+// watch reads the pair again whenever one of the files changes, until ctx ends.
+func (c *certificate) watch(ctx context.Context, log *slog.Logger) {
+	watchFiles(ctx, []string{c.certFile, c.keyFile}, func() {
+		if err := c.load(); err != nil {
+			text := "the new certificate cannot be used, the old one stays"
+			c.problem.Store(&text)
+			log.Error(text, "error", err)
+			return
+		}
+		c.problem.Store(nil)
+		log.Info("certificate reloaded", "file", c.certFile)
+	})
+}
+
+// tlsConfig returns what http.tls asks for.
+func tlsConfig(c *certificate, minimum string, suites []string, http2 bool) (*tls.Config, error) {
+	cfg := &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if http2 {
+		cfg.NextProtos = []string{"h2", "http/1.1"}
+	}
+	if minimum == "tls1.3" {
+		cfg.MinVersion = tls.VersionTLS13
+	}
+	known := make(map[string]uint16)
+	for _, s := range tls.CipherSuites() {
+		known[s.Name] = s.ID
+	}
+	for _, name := range suites {
+		id, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("http.tls.ciphersuites: %q is not known or not secure", name)
+		}
+		cfg.CipherSuites = append(cfg.CipherSuites, id)
+	}
+	return cfg, nil
+}
+
+// fileStamp tells whether a file is still the same one, through symlinks.
+func fileStamp(path string) string {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}
