@@ -1,0 +1,32 @@
+# Everything that is built, tested or installed here has its name in this file.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: help build deps test unit e2e fuzz clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## build bin/berth, one static binary
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth ./cmd/berth
+
+deps: ## install what the tests need: Debian packages, and Go tools into .cache/bin
+	@test/deps.sh
+
+test: deps ## all checks and tests
+	@test/run.sh
+
+unit: ## the tests of the packages, with the race detector
+	@test/run.sh unit
+
+e2e: deps ## the tests against a running berth: clients, the tutorial, conformance
+	@test/run.sh e2e conformance
+
+fuzz: ## each fuzz target for FUZZTIME
+	@test/fuzz.sh $(FUZZTIME)
+
+clean: ## remove what was built; .cache/bin stays until "rm -r .cache"
+	rm -rf bin berth
+	go clean -testcache

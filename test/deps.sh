@@ -1,0 +1,91 @@
+#!/bin/sh
+# Installs what the tests need and the machine lacks: container clients and
+# servers from Debian, and Go tools into .cache/bin at the versions below. What
+# is there already is left alone, so a second run costs nothing.
+set -eu
+cd "$(dirname "$0")/.."
+
+packages="apache2-utils buildah ca-certificates containerd crun docker.io git podman runc skopeo util-linux"
+
+tools="
+github.com/google/go-containerregistry/cmd/crane@v0.22.1
+github.com/regclient/regclient/cmd/regctl@v0.11.7
+oras.land/oras/cmd/oras@v1.3.6
+helm.sh/helm/v3/cmd/helm@v3.22.0
+github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
+honnef.co/go/tools/cmd/staticcheck@v0.8.2
+"
+
+# Packages that bring a daemon start it when they are installed. The tests start
+# their own, so a policy that says no stands in for as long as apt runs.
+policy=/usr/sbin/policy-rc.d
+made_policy=
+
+cleanup() {
+	if [ -n "$made_policy" ]; then
+		rm -f "$policy"
+	fi
+}
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		sudo "$@"
+	fi
+}
+
+debian() {
+	missing=
+	for p in $packages; do
+		status=$(dpkg-query -W -f '${Status}' "$p" 2>/dev/null || true)
+		if [ "$status" != "install ok installed" ]; then
+			missing="$missing $p"
+		fi
+	done
+	if [ -z "$missing" ]; then
+		return
+	fi
+	echo "deps: installing$missing"
+	trap cleanup EXIT
+	trap 'exit 1' HUP INT TERM
+	if [ "$(id -u)" = 0 ] && [ ! -e "$policy" ]; then
+		made_policy=yes
+		printf '#!/bin/sh\nexit 101\n' >"$policy"
+		chmod 755 "$policy"
+	fi
+	export DEBIAN_FRONTEND=noninteractive
+	# A list that is missing or old names files that are gone: refresh and retry.
+	# shellcheck disable=SC2086
+	as_root apt-get install -qq -y --no-install-recommends $missing >/dev/null 2>&1 || {
+		as_root apt-get update -qq
+		as_root apt-get install -qq -y --no-install-recommends $missing >/dev/null
+	}
+	cleanup
+	made_policy=
+}
+
+golang() {
+	bin=$PWD/.cache/bin
+	mkdir -p "$bin"
+	for t in $tools; do
+		path=${t%@*}
+		name=${path##*/}
+		stamp=$bin/.$name@${t##*@}
+		if [ -x "$bin/$name" ] && [ -e "$stamp" ]; then
+			continue
+		fi
+		echo "deps: building $t"
+		# Another folder, so that the module here has no say in what is built.
+		(cd / && GOBIN=$bin GOFLAGS= CGO_ENABLED=0 go install -trimpath "$t")
+		rm -f "$bin/.$name@"*
+		: >"$stamp"
+	done
+}
+
+if command -v dpkg-query >/dev/null; then
+	debian
+else
+	echo "deps: not Debian; install by hand: $packages" >&2
+fi
+golang
