@@ -89,8 +89,9 @@ type Authenticator interface {
 	// Authenticate verifies c. Errors: ErrNoMatch, ErrBadCredentials, the
 	// context's, or any other when the backend does not answer.
 	Authenticate(ctx context.Context, c Credentials) (Identity, error)
-	// Resolve returns what the backend knows of s now, without a proof. It is
-	// called for every request and must be cheap. Errors: ErrNoMatch when s is
-	// not (or no longer) the backend's, ErrBadCredentials when s is disabled.
+	// Resolve returns what the backend knows of s now, without a proof. A
+	// Subject without a Provider asks for its name alone. It is called for
+	// every request and must be cheap. Errors: ErrNoMatch when s is not (or no
+	// longer) the backend's, ErrBadCredentials when s is disabled.
 	Resolve(ctx context.Context, s Subject) (Identity, error)
 }

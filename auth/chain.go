@@ -1,0 +1,56 @@
+package auth
+
+import (
+	"context"
+	"errors"
+)
+
+// authenticate asks the backends for a proof, and remembers who owns the name.
+func (v *Verifier) authenticate(ctx context.Context, c Credentials) (Identity, error) {
+	id, err := v.ask(c.User, func(b Authenticator) (Identity, error) {
+		return b.Authenticate(ctx, c)
+	})
+	if err == nil && v.owner(c.User) != id.Provider {
+		v.owners.Set(c.User, ownerEntry{id.Provider, v.now().Add(rememberOwner)})
+	}
+	return id, err
+}
+
+// lookUp asks the backends what they know of a name.
+func (v *Verifier) lookUp(ctx context.Context, name string) (Identity, error) {
+	return v.ask(name, func(b Authenticator) (Identity, error) {
+		return b.Resolve(ctx, Subject{Name: name})
+	})
+}
+
+// ask puts a question about a name to the backends until one owns the name.
+// Where one does not answer, the name may be its own: then a later one is
+// believed only when it is remembered as the owner.
+func (v *Verifier) ask(name string, question func(Authenticator) (Identity, error)) (Identity, error) {
+	var down error
+	for _, b := range *v.backends.Load() {
+		id, err := question(b)
+		switch {
+		case errors.Is(err, ErrNoMatch):
+		case err == nil && (down == nil || v.owner(name) == id.Provider):
+			return id, nil
+		case errors.Is(err, ErrBadCredentials) && down == nil:
+			return Identity{}, err
+		case down == nil:
+			down = err
+		}
+	}
+	if down != nil {
+		return Identity{}, down
+	}
+	return Identity{}, ErrNoMatch
+}
+
+// owner returns the provider that owned the name when all answered, or "".
+func (v *Verifier) owner(name string) string {
+	entry, ok := v.owners.GetIfPresent(name)
+	if !ok || !v.now().Before(entry.until) {
+		return ""
+	}
+	return entry.provider
+}
