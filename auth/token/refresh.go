@@ -1,0 +1,177 @@
+package token
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"strings"
+	"time"
+
+	"berth/auth"
+)
+
+// A refresh token is the prefix, 260 random bits and a checksum, both in
+// base32: whoever finds one, in a log or in a repository, can tell what it is,
+// and a mistyped one costs no query.
+const (
+	refreshPrefix = "bth_rt_"
+	randomSize    = 52
+	checksumSize  = 7
+)
+
+// NewRefresh makes a refresh token for a login of id with a password, and
+// returns it: it is never to be had again. It serves that service alone. Client
+// and addr are kept to be shown in lists.
+func (i *Issuer) NewRefresh(ctx context.Context, id auth.Identity, service, client, addr string) (auth.Secret, error) {
+	if id.Anonymous() {
+		return "", errors.New("a refresh token needs a user")
+	}
+	random := rand.Text() + rand.Text()
+	raw := refreshPrefix + random + checksum(random)
+	now := i.now()
+	err := i.store.AddRefreshToken(ctx, RefreshToken{
+		ID:       rand.Text()[:12],
+		Hash:     refreshHash(raw),
+		Subject:  id.Subject,
+		Version:  id.Version,
+		Service:  service,
+		Client:   shorten(client),
+		Addr:     addr,
+		Created:  now,
+		LastUsed: now,
+	})
+	if err != nil {
+		return "", fmt.Errorf("store a refresh token: %w", err)
+	}
+	return auth.Secret(raw), nil
+}
+
+// Refresh returns who stands behind a refresh token today. The token stays as
+// it is; one that has become void is removed.
+// Errors: auth.ErrBadCredentials when the token is not one, is of another
+// service, or void; any other when that cannot be told now.
+func (i *Issuer) Refresh(ctx context.Context, raw auth.Secret, service string) (auth.Identity, error) {
+	if !isRefresh(raw.Reveal()) {
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	t, err := i.store.RefreshToken(ctx, refreshHash(raw.Reveal()))
+	if errors.Is(err, ErrNotExist) {
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	if err != nil {
+		return auth.Identity{}, fmt.Errorf("look up a refresh token: %w", err)
+	}
+	if t.Service != service {
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	id, err := i.holder(ctx, t)
+	if errors.Is(err, auth.ErrBadCredentials) {
+		if err := i.Revoke(ctx, t.ID); err != nil && !errors.Is(err, ErrNotExist) {
+			return auth.Identity{}, err
+		}
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	if err != nil {
+		return auth.Identity{}, err
+	}
+	i.mu.Lock()
+	i.used[t.ID] = i.now()
+	i.mu.Unlock()
+	return id, nil
+}
+
+// holder returns who holds t today, or auth.ErrBadCredentials when t is void.
+func (i *Issuer) holder(ctx context.Context, t RefreshToken) (auth.Identity, error) {
+	if i.now().Sub(i.lastUsed(t)) > i.idle {
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	if i.resolve == nil {
+		return auth.Identity{}, errors.New("nothing says who holds a refresh token")
+	}
+	id, err := i.resolve(ctx, t.Subject)
+	switch {
+	case errors.Is(err, auth.ErrNoMatch), errors.Is(err, auth.ErrBadCredentials):
+		return auth.Identity{}, auth.ErrBadCredentials
+	case err != nil:
+		return auth.Identity{}, fmt.Errorf("look up the holder of a refresh token: %w", err)
+	case id.Subject != t.Subject || id.Version != t.Version:
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	return id, nil
+}
+
+// List returns the refresh tokens of one user, or of all when name is empty,
+// newest first.
+func (i *Issuer) List(ctx context.Context, name string) ([]RefreshToken, error) {
+	tokens, err := i.store.RefreshTokens(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("list refresh tokens: %w", err)
+	}
+	for n := range tokens {
+		tokens[n].LastUsed = i.lastUsed(tokens[n])
+	}
+	return tokens, nil
+}
+
+// Revoke removes the refresh token of that ID. Errors: ErrNotExist.
+func (i *Issuer) Revoke(ctx context.Context, id string) error {
+	if err := i.store.DeleteRefreshToken(ctx, id); err != nil {
+		return fmt.Errorf("remove refresh token %s: %w", id, err)
+	}
+	return nil
+}
+
+// lastUsed returns when t was last used, written or not.
+func (i *Issuer) lastUsed(t RefreshToken) time.Time {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if used := i.used[t.ID]; used.After(t.LastUsed) {
+		return used
+	}
+	return t.LastUsed
+}
+
+// flush writes when refresh tokens were used since the last flush.
+func (i *Issuer) flush(ctx context.Context) error {
+	i.mu.Lock()
+	used := maps.Clone(i.used)
+	i.mu.Unlock()
+	if len(used) == 0 {
+		return nil
+	}
+	if err := i.store.TouchRefreshTokens(ctx, used); err != nil {
+		return fmt.Errorf("write the last use of refresh tokens: %w", err)
+	}
+	i.mu.Lock()
+	maps.DeleteFunc(i.used, func(id string, at time.Time) bool { return used[id].Equal(at) })
+	i.mu.Unlock()
+	return nil
+}
+
+func refreshHash(raw string) []byte {
+	sum := sha256.Sum256([]byte(raw))
+	return sum[:]
+}
+
+// isRefresh reports whether raw has the form of a refresh token.
+func isRefresh(raw string) bool {
+	body, ok := strings.CutPrefix(raw, refreshPrefix)
+	return ok && len(body) == randomSize+checksumSize && checksum(body[:randomSize]) == body[randomSize:]
+}
+
+func checksum(random string) string {
+	sum := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(random)))
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum)
+}
+
+// shorten bounds what a client says of itself.
+func shorten(s string) string {
+	const most = 128
+	return strings.ToValidUTF8(s[:min(len(s), most)], "")
+}
