@@ -13,7 +13,7 @@ type Account struct {
 	Groups   []string
 	Disabled bool
 	Created  time.Time
-	Updated  time.Time
+	Updated  time.Time // of Hash or Disabled, in whole microseconds
 }
 
 // Errors of a Store.
