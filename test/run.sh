@@ -44,7 +44,7 @@ vet() { format && go vet ./...; }
 
 lint() { staticcheck ./...; }
 
-build() { CGO_ENABLED=0 go build -trimpath -o /dev/null ./cmd/berth; }
+build() { CGO_ENABLED=0 go build -trimpath -buildvcs=false -o /dev/null ./cmd/berth; }
 
 unit() { go test -race -timeout 15m $(packages); }
 
