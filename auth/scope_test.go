@@ -1,0 +1,72 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseScopes(t *testing.T) {
+	tests := []struct {
+		name   string
+		values []string
+		want   []string
+	}{
+		{"one", []string{"repository:team/app:push,pull"}, []string{"repository:team/app:pull,push"}},
+		{"spaces", []string{"repository:a:pull repository:b:pull"}, []string{"repository:a:pull", "repository:b:pull"}},
+		{"merged", []string{"repository:a:pull", "repository:a:pull,push"}, []string{"repository:a:pull,push"}},
+		{"port", []string{"repository:host:5000/a:pull"}, []string{"repository:host:5000/a:pull"}},
+		{"class", []string{"repository(plugin):a:pull"}, []string{"repository:a:pull"}},
+		{"catalog", []string{"registry:catalog:*"}, []string{"registry:catalog:*"}},
+		{"no action", []string{"repository:a:"}, []string{"repository:a:"}},
+		{"empty actions", []string{"repository:a:,pull,,"}, []string{"repository:a:pull"}},
+		{"none", []string{"", " ", "repository", "repository:a", "repository::pull", ":a:pull", "user:a:pull", "repository(x:a:pull"}, nil},
+		{"long name", []string{"repository:" + strings.Repeat("a", 257) + ":pull"}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			for _, s := range ParseScopes(test.values) {
+				got = append(got, s.String())
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestCountScopes(t *testing.T) {
+	if n := CountScopes([]string{"a b", "", "  c "}); n != 3 {
+		t.Errorf("counted %d", n)
+	}
+}
+
+func FuzzParseScopes(f *testing.F) {
+	for _, s := range []string{"repository:a:pull", "registry:catalog:* repository(x):a:b:c,d", "::: repository:::", "repository:a:pull repository:a:push"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		scopes := ParseScopes([]string{value})
+		if len(scopes) > CountScopes([]string{value}) {
+			t.Fatalf("%d scopes out of %q", len(scopes), value)
+		}
+		var text []string
+		for i, s := range scopes {
+			if s.Name == "" || !slices.IsSorted(s.Actions) {
+				t.Fatalf("scope %+v", s)
+			}
+			for _, other := range scopes[:i] {
+				if other.Type == s.Type && other.Name == s.Name {
+					t.Fatalf("%q appears twice", s.Name)
+				}
+			}
+			text = append(text, s.String())
+		}
+		if diff := cmp.Diff(scopes, ParseScopes(text)); diff != "" {
+			t.Errorf("parsed again: %s", diff)
+		}
+	})
+}
