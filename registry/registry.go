@@ -145,6 +145,8 @@ type Deleter interface {
 type Lister interface {
 	// Repos returns repositories that hold at least one manifest.
 	Repos(ctx context.Context, q RepoQuery) ([]Repo, error)
+	// BlobRepos returns repositories that hold the blob, under q.
+	BlobRepos(ctx context.Context, d oci.Digest, q RepoQuery) ([]Repo, error)
 	// Tags returns tags of repo. Errors: oci.NameUnknown.
 	Tags(ctx context.Context, repo oci.Name, q TagQuery) ([]TagInfo, error)
 	// Referrers returns the manifests whose subject is d, in order of digest;
