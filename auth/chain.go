@@ -10,14 +10,14 @@ func (v *Verifier) authenticate(ctx context.Context, c Credentials) (Identity, e
 	id, err := v.ask(c.User, func(b Authenticator) (Identity, error) {
 		return b.Authenticate(ctx, c)
 	})
-	if err == nil && v.owner(c.User) != id.Provider {
+	if err == nil && v.lastOwner(c.User) != id.Provider {
 		v.owners.Set(c.User, ownerEntry{id.Provider, v.now().Add(rememberOwner)})
 	}
 	return id, err
 }
 
-// lookUp asks the backends what they know of a name.
-func (v *Verifier) lookUp(ctx context.Context, name string) (Identity, error) {
+// ownerOf asks the backends what they know of a name, without groups of ours.
+func (v *Verifier) ownerOf(ctx context.Context, name string) (Identity, error) {
 	return v.ask(name, func(b Authenticator) (Identity, error) {
 		return b.Resolve(ctx, Subject{Name: name})
 	})
@@ -32,7 +32,7 @@ func (v *Verifier) ask(name string, question func(Authenticator) (Identity, erro
 		id, err := question(b)
 		switch {
 		case errors.Is(err, ErrNoMatch):
-		case err == nil && (down == nil || v.owner(name) == id.Provider):
+		case err == nil && (down == nil || v.lastOwner(name) == id.Provider):
 			return id, nil
 		case errors.Is(err, ErrBadCredentials) && down == nil:
 			return Identity{}, err
@@ -46,8 +46,8 @@ func (v *Verifier) ask(name string, question func(Authenticator) (Identity, erro
 	return Identity{}, ErrNoMatch
 }
 
-// owner returns the provider that owned the name when all answered, or "".
-func (v *Verifier) owner(name string) string {
+// lastOwner returns the provider that owned the name when all answered, or "".
+func (v *Verifier) lastOwner(name string) string {
 	entry, ok := v.owners.GetIfPresent(name)
 	if !ok || !v.now().Before(entry.until) {
 		return ""

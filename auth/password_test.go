@@ -124,6 +124,9 @@ func TestHasherBounds(t *testing.T) {
 		if err := h.Dummy(t.Context(), "p"); !errors.Is(err, ErrBadCredentials) {
 			t.Errorf("afterwards: %v", err)
 		}
+		if len(h.queued) != 0 || len(h.running) != 0 {
+			t.Errorf("%d are queued and %d run, but nobody is there", len(h.queued), len(h.running))
+		}
 	})
 }
 

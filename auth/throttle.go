@@ -37,7 +37,7 @@ type guesser struct {
 }
 
 type window struct {
-	began   time.Time
+	began   time.Time // at the first of the wrong ones
 	wrong   int
 	pending int // being checked now
 }
@@ -163,10 +163,10 @@ func (t *throttle) find(c Credentials) (place, error) {
 func (t *throttle) window(g guesser, now time.Time) (w *window, kept bool) {
 	w, kept = t.guessers[g]
 	if !kept {
-		return &window{began: now}, false
+		return &window{}, false
 	}
 	if w.over(now) {
-		w.began, w.wrong = now, 0
+		w.wrong = 0
 	}
 	return w, true
 }

@@ -189,12 +189,22 @@ func (v *Verifier) Resolve(ctx context.Context, s Subject) (Identity, error) {
 	if s.Anonymous() {
 		return Identity{}, nil
 	}
-	id, err := v.lookUp(ctx, s.Name)
+	id, err := v.Lookup(ctx, s.Name)
 	if err != nil {
 		return Identity{}, err
 	}
 	if id.Subject != s {
 		return Identity{}, ErrNoMatch
+	}
+	return id, nil
+}
+
+// Lookup returns who owns a name today, whichever backend it is.
+// Errors: those of Resolve.
+func (v *Verifier) Lookup(ctx context.Context, name string) (Identity, error) {
+	id, err := v.ownerOf(ctx, name)
+	if err != nil {
+		return Identity{}, err
 	}
 	return v.withGroups(id), nil
 }
@@ -269,7 +279,7 @@ func (v *Verifier) rememberedRight(ctx context.Context, key credentialKey) (Iden
 	if !ok || !v.now().Before(entry.until) {
 		return Identity{}, false
 	}
-	id, err := v.lookUp(ctx, entry.identity.Name)
+	id, err := v.ownerOf(ctx, entry.identity.Name)
 	switch {
 	case err == nil:
 		return id, id.Subject == entry.identity.Subject && id.Version == entry.identity.Version
@@ -289,7 +299,7 @@ func (v *Verifier) rememberedWrong(ctx context.Context, key credentialKey, name 
 // state returns a string that differs when something about a name that makes a
 // password right or wrong has changed, or "" when that cannot be told.
 func (v *Verifier) state(ctx context.Context, name string) string {
-	id, err := v.lookUp(ctx, name)
+	id, err := v.ownerOf(ctx, name)
 	switch {
 	case err == nil:
 		return id.Provider + " " + id.Version

@@ -108,12 +108,18 @@ func TestVerifyChain(t *testing.T) {
 	second := newBackend("second", map[string]backendUser{
 		"alice": {password: "a2"}, "bob": {password: "b"}, "off": {password: "o"},
 	})
-	v := NewVerifier([]Authenticator{first, second}, Options{Hasher: quick()})
+	hasher := quick()
+	dummies := 0
+	hasher.compare = func(_, _ []byte) error { dummies++; return nil }
+	v := NewVerifier([]Authenticator{first, second}, Options{Hasher: hasher})
 	expect(t, v, login("alice", "a1"), "first", nil)
 	expect(t, v, login("alice", "a2"), "", ErrBadCredentials)
 	expect(t, v, login("bob", "b"), "second", nil)
 	expect(t, v, login("off", "o"), "", ErrBadCredentials)
 	expect(t, v, login("nobody", "x"), "", ErrBadCredentials)
+	if dummies != 1 {
+		t.Errorf("for the one unknown name %d hashes were computed", dummies)
+	}
 
 	for s, want := range map[Subject]error{
 		{"first", "alice"}:   nil,
@@ -130,7 +136,15 @@ func TestVerifyChain(t *testing.T) {
 		}
 	}
 
+	first.set("both", backendUser{password: "same"})
+	second.set("both", backendUser{password: "same"})
+	expect(t, v, login("both", "same"), "first", nil)
+	asked := second.asked.Load()
 	v.SetBackends([]Authenticator{second, first})
+	expect(t, v, login("both", "same"), "second", nil)
+	if second.asked.Load() == asked {
+		t.Error("what one backend verified was believed of another's user")
+	}
 	expect(t, v, login("alice", "a1"), "", ErrBadCredentials) // remembered as right a moment ago
 	expect(t, v, login("alice", "a2"), "second", nil)         // and this as wrong
 }
@@ -336,7 +350,11 @@ func TestGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, id := range []Identity{verified, resolved} {
+		found, err := v.Lookup(context.Background(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []Identity{verified, resolved, found} {
 			if diff := cmp.Diff(want, id.Groups); diff != "" {
 				t.Errorf("%s: %s", user, diff)
 			}

@@ -3,9 +3,11 @@ package token
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -70,6 +72,7 @@ func TestRotate(t *testing.T) {
 		}
 	}
 	old := signedWith()
+	oldKey := f.keys.Load().private[old]
 	rotate(keyLife-time.Second, 1)
 	rotate(time.Second, 2)
 	if signedWith() != old {
@@ -91,7 +94,13 @@ func TestRotate(t *testing.T) {
 	if f.store.keys[0].ID == old {
 		t.Error("the new key was deleted")
 	}
-	if _, err := f.Verify(ctx, f.sign(t, map[string]any{"kid": old}, "{}")); !errors.Is(err, ErrInvalid) {
+	now := f.time.Unix()
+	claims := fmt.Sprintf(`{"iss":"berth","aud":"registry.test","sub":"","iat":%d,"exp":%d}`, now, now+60)
+	if _, err := f.Verify(ctx, f.sign(t, nil, claims)); err != nil {
+		t.Errorf("by the new key: %v", err)
+	}
+	forged := compact(t, map[string]any{"alg": "EdDSA", "kid": old}, claims, func(b []byte) []byte { return ed25519.Sign(oldKey, b) })
+	if _, err := f.Verify(ctx, forged); !errors.Is(err, ErrInvalid) {
 		t.Errorf("by a key that is gone: %v", err)
 	}
 }
