@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"berth/access"
+	"berth/oci"
 )
 
 // keptRefusals is how many refusals are remembered for ExplainRef. Older ones
@@ -17,6 +18,7 @@ type Refused struct {
 	Time   time.Time
 	Caller access.Caller
 	Scope  string // what a token would have had to be for
+	Tags   []oci.Tag
 	Reason string
 	Status int
 }

@@ -1,0 +1,235 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"berth/access"
+	"berth/auth"
+	"berth/auth/account"
+	"berth/auth/token"
+	"berth/oci"
+)
+
+// Service manages the data of this process. It is safe for concurrent use.
+type Service struct {
+	Accounts *account.Accounts
+	Logins   Logins
+	Policy   func() *access.Policy
+	// Lookup returns who a user name is today. Errors: auth.ErrNoMatch,
+	// auth.ErrBadCredentials for a disabled user.
+	Lookup   func(ctx context.Context, name string) (auth.Identity, error)
+	Refusals *Refusals // nil where there is no server
+}
+
+var _ API = (*Service)(nil)
+
+// Logins are the refresh tokens; *token.Issuer has them.
+type Logins interface {
+	List(ctx context.Context, name string) ([]token.RefreshToken, error)
+	Revoke(ctx context.Context, id string) error
+}
+
+// Users implements API.
+func (s *Service) Users(context.Context) ([]User, error) {
+	users := []User{}
+	for _, a := range s.Accounts.List() {
+		users = append(users, User{a.Name, append([]string{}, a.Groups...), a.Disabled, a.Created, a.Updated})
+	}
+	return users, nil
+}
+
+// AddUser implements API.
+func (s *Service) AddUser(ctx context.Context, u NewUser) error {
+	return told(s.Accounts.Add(ctx, u.Name, u.Password, u.Groups))
+}
+
+// SetPassword implements API.
+func (s *Service) SetPassword(ctx context.Context, name string, password auth.Secret) error {
+	return told(s.Accounts.SetPassword(ctx, name, password))
+}
+
+// SetDisabled implements API.
+func (s *Service) SetDisabled(ctx context.Context, name string, disabled bool) error {
+	return told(s.Accounts.SetDisabled(ctx, name, disabled))
+}
+
+// SetGroups implements API.
+func (s *Service) SetGroups(ctx context.Context, name string, groups []string) error {
+	return told(s.Accounts.SetGroups(ctx, name, groups))
+}
+
+// RemoveUser implements API.
+func (s *Service) RemoveUser(ctx context.Context, name string) error {
+	return told(s.Accounts.Remove(ctx, name))
+}
+
+// Tokens implements API.
+func (s *Service) Tokens(ctx context.Context, user string) ([]Token, error) {
+	logins, err := s.Logins.List(ctx, user)
+	if err != nil {
+		return nil, fmt.Errorf("list logins: %w", err)
+	}
+	tokens := []Token{}
+	for _, l := range logins {
+		tokens = append(tokens, Token{l.ID, l.Subject.Name, l.Client, l.Addr, l.Created, l.LastUsed})
+	}
+	return tokens, nil
+}
+
+// RevokeToken implements API.
+func (s *Service) RevokeToken(ctx context.Context, id string) error {
+	return told(s.Logins.Revoke(ctx, id))
+}
+
+// Explain implements API.
+func (s *Service) Explain(ctx context.Context, q Question) (access.Explanation, error) {
+	request, err := q.parse()
+	if err != nil {
+		return access.Explanation{}, err
+	}
+	id, err := s.identity(ctx, q)
+	if err != nil {
+		return access.Explanation{}, err
+	}
+	request.Caller.Identity = id
+	return s.Policy().Explain(request), nil
+}
+
+// identity returns who the question is about. A name that no backend knows may
+// be asked about too: rules can be written before their users are there.
+func (s *Service) identity(ctx context.Context, q Question) (auth.Identity, error) {
+	if q.User == "" || q.User == "anonymous" {
+		return auth.Identity{}, nil
+	}
+	id, err := s.Lookup(ctx, q.User)
+	switch {
+	case errors.Is(err, auth.ErrNoMatch):
+		id = auth.Identity{Subject: auth.Subject{Name: q.User}}
+	case errors.Is(err, auth.ErrBadCredentials):
+		return auth.Identity{}, &Error{Invalid, fmt.Sprintf("user %s is disabled and may do nothing", q.User)}
+	case err != nil:
+		return auth.Identity{}, fmt.Errorf("look up %s: %w", q.User, err)
+	}
+	id.Groups = append(append([]string{}, id.Groups...), q.Groups...)
+	return id, nil
+}
+
+// parse reads the question, but for who it is about.
+func (q Question) parse() (access.Request, error) {
+	action, err := access.ParseAction(q.Action)
+	if err != nil {
+		return access.Request{}, &Error{Invalid, err.Error()}
+	}
+	request := access.Request{Caller: new(access.Caller), Action: action}
+	if q.Addr != "" {
+		if request.Caller.Addr, err = netip.ParseAddr(q.Addr); err != nil {
+			return access.Request{}, &Error{Invalid, fmt.Sprintf("%q is not an IP address", q.Addr)}
+		}
+	}
+	repository, tag, digest := splitReference(q.Repository)
+	if repository == "" && action == access.Admin {
+		return request, nil
+	}
+	if request.Repository, err = oci.ParseName(repository); err != nil {
+		return access.Request{}, invalid(err)
+	}
+	if tag != "" {
+		t, err := oci.ParseTag(tag)
+		if err != nil {
+			return access.Request{}, invalid(err)
+		}
+		request.Tags = []oci.Tag{t}
+	}
+	if digest != "" {
+		if _, err := oci.ParseDigest(digest); err != nil {
+			return access.Request{}, invalid(err)
+		}
+		request.ByDigest, request.TagsUnknown = true, true
+	}
+	return request, nil
+}
+
+// splitReference takes REPO, REPO:TAG or REPO@DIGEST apart.
+func splitReference(s string) (repository, tag, digest string) {
+	if repository, digest, found := strings.Cut(s, "@"); found {
+		return repository, "", digest
+	}
+	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.Contains(s[i:], "/") {
+		return s[:i], s[i+1:], ""
+	}
+	return s, "", ""
+}
+
+// ExplainRef implements API.
+func (s *Service) ExplainRef(_ context.Context, ref string) (Refusal, error) {
+	if s.Refusals == nil {
+		return Refusal{}, &Error{NotFound, "refusals are remembered by a running server, and none answers: look for the reference in its log"}
+	}
+	r, ok := s.Refusals.Find(strings.ToUpper(strings.TrimSpace(ref)))
+	if !ok {
+		return Refusal{}, &Error{NotFound, fmt.Sprintf("no refusal %s among the last %d since the server's start: look for it in the log", ref, keptRefusals)}
+	}
+	refusal := Refusal{
+		Ref:    r.Ref,
+		Time:   r.Time.UTC().Truncate(time.Second),
+		User:   r.Caller.Subject.String(),
+		Scope:  r.Scope,
+		Reason: r.Reason,
+		Status: r.Status,
+	}
+	if r.Caller.Addr.IsValid() {
+		refusal.Addr = r.Caller.Addr.String()
+	}
+	if request, ok := r.request(); ok {
+		explanation := s.Policy().Explain(request)
+		refusal.Explanation = &explanation
+	}
+	return refusal, nil
+}
+
+// request returns what was asked, as far as the scope tells: of several
+// actions, the last, which is the one that goes furthest.
+func (r *Refused) request() (access.Request, bool) {
+	scopes := auth.ParseScopes([]string{r.Scope})
+	if len(scopes) != 1 || scopes[0].Type != "repository" || len(scopes[0].Actions) == 0 {
+		return access.Request{}, false
+	}
+	name, err := oci.ParseName(scopes[0].Name)
+	if err != nil {
+		return access.Request{}, false
+	}
+	actions := scopes[0].Actions
+	action, err := access.ParseAction(actions[len(actions)-1])
+	if err != nil {
+		return access.Request{}, false
+	}
+	return access.Request{Caller: &r.Caller, Action: action, Repository: name, Tags: r.Tags}, true
+}
+
+func invalid(err error) error {
+	var e *oci.Error
+	if errors.As(err, &e) {
+		return &Error{Invalid, e.Message}
+	}
+	return &Error{Invalid, err.Error()}
+}
+
+// told turns the errors that the user can mend into Errors.
+func told(err error) error {
+	switch {
+	case errors.Is(err, account.ErrInvalid):
+		return &Error{Invalid, err.Error()}
+	case errors.Is(err, account.ErrExists):
+		return &Error{Exists, account.ErrExists.Error()}
+	case errors.Is(err, account.ErrNotExist):
+		return &Error{NotFound, account.ErrNotExist.Error()}
+	case errors.Is(err, token.ErrNotExist):
+		return &Error{NotFound, token.ErrNotExist.Error()}
+	}
+	return err
+}
