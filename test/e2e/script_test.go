@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -29,7 +28,18 @@ import (
 //	address           sets $REGISTRY to an address that nobody listens on
 //	ready             waits until what listens at $REGISTRY is ready
 //	digest NAME:TAG   sets $DIGEST to that of a manifest, as user1 sees it
-//	eventually N CMD  runs CMD until it succeeds, for N seconds at most
+//	shutdown          ends it
+//	typed FILE CMD    runs CMD at a terminal and types a line of FILE at each prompt
+//	exitcode N CMD    runs CMD, which must exit with N
+//	capture V RE CMD  runs CMD and sets $V to the first group of RE in its output
+//	logged TEXT       checks that the server has logged TEXT
+//
+// Of requests, USER is a name and a password with a colon between, or - for
+// nobody:
+//
+//	status N USER PATH             GETs PATH; the status must be N
+//	eventually N USER PATH [TEXT]  the same within seconds, with TEXT in the body
+//	refusal USER METHOD PATH       is refused, and sets $REF to the reference
 //
 // and [lacks:PROGRAM], which is true outside of CI where it is not installed.
 func TestScripts(t *testing.T) {
@@ -49,7 +59,14 @@ func TestScripts(t *testing.T) {
 			"address":    scriptAddress,
 			"ready":      scriptReady,
 			"digest":     scriptDigest,
+			"shutdown":   scriptShutdown,
+			"typed":      scriptTyped,
+			"exitcode":   scriptExitCode,
+			"capture":    scriptCapture,
+			"logged":     scriptLogged,
+			"status":     scriptStatus,
 			"eventually": scriptEventually,
+			"refusal":    scriptRefusal,
 		},
 	})
 }
@@ -134,11 +151,20 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("PID", strconv.Itoa(s.cmd.Process.Pid))
 }
 
-func scriptRestart(ts *testscript.TestScript, neg bool, args []string) {
+func scriptShutdown(ts *testscript.TestScript, neg bool, args []string) {
+	serverOf(ts).stop()
+}
+
+func serverOf(ts *testscript.TestScript) *server {
 	s := *ts.Value(running{}).(**server)
-	if neg || s == nil || len(args) != 0 {
-		ts.Fatalf("usage: restart, after start")
+	if s == nil {
+		ts.Fatalf("no server was started")
 	}
+	return s
+}
+
+func scriptRestart(ts *testscript.TestScript, neg bool, args []string) {
+	s := serverOf(ts)
 	s.stop()
 	ts.Check(s.restart())
 	ts.Setenv("PID", strconv.Itoa(s.cmd.Process.Pid))
@@ -215,23 +241,4 @@ func scriptDigest(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("HEAD %s: %d", args[0], resp.status)
 	}
 	ts.Setenv("DIGEST", resp.header.Get("Docker-Content-Digest"))
-}
-
-func scriptEventually(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) < 2 {
-		ts.Fatalf("usage: eventually SECONDS PROGRAM [ARG...]")
-	}
-	seconds, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	deadline := time.Now().Add(time.Duration(seconds) * time.Second)
-	for {
-		err := ts.Exec(args[1], args[2:]...)
-		if (err == nil) != neg {
-			return
-		}
-		if time.Now().After(deadline) {
-			ts.Fatalf("not within %d s: %v", seconds, err)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
 }
