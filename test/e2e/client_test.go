@@ -17,6 +17,10 @@ const (
 	mediaTypeManifest = "application/vnd.oci.image.manifest.v1+json"
 	mediaTypeEmpty    = "application/vnd.oci.empty.v1+json"
 	mediaTypeLayer    = "application/vnd.oci.image.layer.v1.tar"
+
+	// What clients accept of manifests.
+	mediaTypes = mediaTypeManifest + ", application/vnd.oci.image.index.v1+json, " +
+		"application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
 // A client speaks the distribution API as one user: with Basic if there is a

@@ -235,7 +235,7 @@ func scriptDigest(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	repo, tag, _ := strings.Cut(args[0], ":")
 	c := &client{base: "http://" + ts.Getenv("REGISTRY"), user: "user1", password: "secret1"}
-	resp, err := c.send("HEAD", "/v2/"+repo+"/manifests/"+tag, nil, nil)
+	resp, err := c.send("HEAD", "/v2/"+repo+"/manifests/"+tag, nil, map[string]string{"Accept": mediaTypes})
 	ts.Check(err)
 	if resp.status != http.StatusOK {
 		ts.Fatalf("HEAD %s: %d", args[0], resp.status)
