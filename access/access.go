@@ -44,12 +44,15 @@ type Request struct {
 	Caller     *Caller
 	Action     Action   // exactly one
 	Repository oci.Name // empty for what concerns the whole registry
-	// Tags are the tags that the action concerns: the one in the request, or
-	// all that name or reach the content when it is asked for by digest. With
+	// Tags are the tags that the action concerns: those in the request, or all
+	// that name or reach the content when it is asked for by digest. With
 	// TagsUnknown they have not been looked up; the decision may then be
 	// NeedTags.
 	Tags        []oci.Tag
 	TagsUnknown bool
+	// Naming are those of Tags that name the manifest itself, when it is asked
+	// for by digest.
+	Naming []oci.Tag
 	// ByDigest is set when the action is on content by its digest.
 	ByDigest bool
 }

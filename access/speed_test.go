@@ -1,0 +1,86 @@
+package access
+
+import (
+	"fmt"
+	"testing"
+
+	"berth/auth"
+	"berth/oci"
+)
+
+// manyRules returns a thousand rules as a large site would have them.
+func manyRules() []Rule {
+	rules := parseRules("name=anonymous on=public/** action=pull", "name=* on={user}/** action=*", "name=* on=secret/** deny action=*",
+		"name=* on=*/shared action=pull", "name=root registry action=*")
+	for i := len(rules); i < 1000; i++ {
+		rules = append(rules, parseRule(fmt.Sprintf("group=g%d,ops on=team/app-%d/** tags=v*,dev-* from=10.0.0.0/8 action=pull,push", i, i)))
+	}
+	return rules
+}
+
+var speedCases = []struct {
+	name    string
+	request string
+}{
+	{"anonymous", "anonymous pull public/app:v1"},
+	{"byTag", "bob+g1,g2,g900,ops@10.1.2.3 push team/app-900/x:v1"},
+	{"byDigest", "bob+g1,g2,g900,ops@10.1.2.3 pull team/app-900/x@a,b,c,dev-1"},
+	{"tagsUnknown", "bob+g900@10.1.2.3 pull team/app-900/x@?"},
+	{"none", "bob+g1,g2,g900@10.1.2.3 pull other/deep/path/app:v1"},
+	{"own", "alice push alice/app:v1,v2"},
+	{"admin", "root pull secret/app:v1"},
+}
+
+func TestDecideAllocates(t *testing.T) {
+	p, err := Compile(manyRules())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range speedCases {
+		r := parseRequest(c.request)
+		for _, r.Caller.Bearer = range []bool{false, true} {
+			r.Caller.Ceiling = []auth.Scope{{Type: TypeRepository, Name: string(r.Repository), Actions: []string{"pull", "push"}}}
+			if n := testing.AllocsPerRun(20, func() { p.Decide(r) }); n != 0 {
+				t.Errorf("%s, bearer %v: %v allocations", c.name, r.Caller.Bearer, n)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(20, func() { p.Decide(Request{Caller: named("al"), Action: List}) }); n > 1 {
+		t.Errorf("the list of repositories: %v allocations", n) // one is the caller
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	p, err := Compile(manyRules())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range speedCases {
+		b.Run(c.name, func(b *testing.B) {
+			r := parseRequest(c.request)
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Decide(r)
+			}
+		})
+	}
+}
+
+func BenchmarkVisible(b *testing.B) {
+	p, err := Compile(manyRules())
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := parseCaller("bob+g1,g2,g900,ops@10.1.2.3")
+	b.Run("spans", func(b *testing.B) {
+		for b.Loop() {
+			p.Visible(c)
+		}
+	})
+	b.Run("match", func(b *testing.B) {
+		v := p.Visible(c)
+		for b.Loop() {
+			v.Match(oci.Name("team/app-900/x"))
+		}
+	})
+}
