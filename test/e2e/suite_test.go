@@ -79,10 +79,17 @@ func (s *suite) build() (string, error) {
 	return path, nil
 }
 
-// missing says what is lacking of the named programs, or is empty.
+// missing says what is lacking of the named programs, or is empty. The name
+// "root" stands for the right to mount and to start container engines.
 func missing(programs ...string) string {
 	var names []string
 	for _, p := range programs {
+		if p == "root" {
+			if os.Geteuid() != 0 {
+				return "root is needed"
+			}
+			continue
+		}
 		if _, err := exec.LookPath(p); err != nil {
 			names = append(names, p)
 		}
@@ -97,14 +104,6 @@ func missing(programs ...string) string {
 func need(t *testing.T, programs ...string) {
 	t.Helper()
 	lacking(t, missing(programs...))
-}
-
-// needRoot skips the test, or fails it in CI, unless it runs as root.
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		lacking(t, "root is needed")
-	}
 }
 
 func lacking(t *testing.T, reason string) {
