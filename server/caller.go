@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"berth/access"
+	"berth/auth"
+	"berth/auth/token"
+	"berth/oci"
+)
+
+// A Verifier says who somebody is. auth.Verifier is meant.
+type Verifier interface {
+	// Verify returns who c is; nobody, without a user and a password.
+	Verify(ctx context.Context, c auth.Credentials) (auth.Identity, error)
+	// Resolve returns who s is today.
+	Resolve(ctx context.Context, s auth.Subject) (auth.Identity, error)
+}
+
+// Tokens issues and verifies tokens. token.Issuer is meant.
+type Tokens interface {
+	Issue(id auth.Identity, scopes []auth.Scope) (token.Token, error)
+	Verify(ctx context.Context, raw string) (token.Claims, error)
+	NewRefresh(ctx context.Context, id auth.Identity, service, client, addr string) (auth.Secret, error)
+	Refresh(ctx context.Context, raw auth.Secret, service string) (auth.Identity, error)
+	JWKS() []byte
+}
+
+// authenticate settles who is calling. Without credentials it is nobody, and
+// with wrong ones it is an error: never nobody.
+func (s *Server) authenticate(x *exchange) error {
+	if s.o.Verifier == nil {
+		return nil
+	}
+	headers := x.r.Header["Authorization"]
+	if len(headers) == 0 {
+		return nil
+	}
+	if len(headers) > 1 {
+		return auth.ErrBadCredentials
+	}
+	if c, ok := auth.ParseBasic(headers[0]); ok {
+		return s.authenticateBasic(x, c)
+	}
+	if raw, ok := auth.ParseBearer(headers[0]); ok && s.o.Tokens != nil {
+		return s.authenticateBearer(x, raw)
+	}
+	return auth.ErrBadCredentials
+}
+
+func (s *Server) authenticateBasic(x *exchange, c auth.Credentials) error {
+	c.Addr = x.caller.Addr
+	id, err := s.verify(x.r.Context(), c)
+	if err != nil {
+		return err
+	}
+	x.caller.Identity = id
+	return nil
+}
+
+// verify asks who c is. What a backend that does not answer said is for the
+// log: it never makes a caller anonymous.
+func (s *Server) verify(ctx context.Context, c auth.Credentials) (auth.Identity, error) {
+	id, err := s.o.Verifier.Verify(ctx, c)
+	if err != nil {
+		return auth.Identity{}, fmt.Errorf("verify a user: %w", err)
+	}
+	return id, nil
+}
+
+// authenticateBearer believes a token as far as its holder is today who he was
+// when it was issued.
+func (s *Server) authenticateBearer(x *exchange, raw string) error {
+	claims, err := s.o.Tokens.Verify(x.r.Context(), raw)
+	if err != nil {
+		return fmt.Errorf("verify a token: %w", err)
+	}
+	id, err := s.o.Verifier.Resolve(x.r.Context(), claims.Subject)
+	switch {
+	case errors.Is(err, auth.ErrNoMatch), errors.Is(err, auth.ErrBadCredentials):
+		return fmt.Errorf("%w: its user is no more", token.ErrInvalid)
+	case err != nil:
+		return fmt.Errorf("look up the holder of a token: %w", err)
+	case id.Subject != claims.Subject || id.Version != claims.Version:
+		return fmt.Errorf("%w: its user has changed", token.ErrInvalid)
+	}
+	x.caller.Identity = id
+	x.caller.Bearer = true
+	x.caller.Ceiling = claims.Scopes
+	x.caller.Expired = claims.Expired
+	return nil
+}
+
+// presented reports whether the caller has proved something, be it that he is
+// nobody: a token for nobody is asked for and given.
+func presented(c *access.Caller) bool { return c.Bearer || !c.Anonymous() }
+
+// admit refuses what nobody may do, whoever asks: a login where one is always
+// needed, and what is switched off.
+func (s *Server) admit(x *exchange) error {
+	if x.op.login && s.o.Verifier != nil && !presented(&x.caller) {
+		return errLogin
+	}
+	if x.op.login && x.caller.Expired {
+		return token.ErrInvalid
+	}
+	var off string
+	switch {
+	case x.op.action == access.Delete && !s.o.DeleteEnabled:
+		off = "deleting is switched off"
+	case x.op.action&(access.Push|access.Delete) != 0 && s.o.ReadOnly != nil && s.o.ReadOnly():
+		off = "the registry is read-only"
+	default:
+		return nil
+	}
+	if !s.may(&x.caller, x.op.action, x.target) {
+		return &access.DeniedError{Reason: deniedReason(x)}
+	}
+	x.allow = without(x.allow, x.r.Method)
+	return oci.Errorf(oci.Unsupported, "%s", off)
+}
+
+func deniedReason(x *exchange) string {
+	return fmt.Sprintf("%s may not %s in %s", x.caller.Identity, x.op.action, x.target.repo)
+}
+
+// may reports whether the caller may do action on what the target names, as far
+// as that can be told without looking at the content.
+func (s *Server) may(c *access.Caller, action access.Action, t target) bool {
+	policy := s.o.Policy()
+	r := access.Request{Caller: c, Action: action, Repository: t.repo}
+	switch {
+	case t.reference.Tag != "":
+		r.Tags = append(r.Tags, t.reference.Tag)
+	case t.reference.Digest != "" || t.digest != "":
+		r.ByDigest, r.TagsUnknown = true, true
+	}
+	d := policy.Decide(r)
+	if !d.Allow && !d.NeedTags && action == access.Push {
+		r.Action = access.Create
+		d = policy.Decide(r)
+	}
+	return d.Allow || d.NeedTags
+}

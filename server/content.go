@@ -1,0 +1,223 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"berth/access"
+	"berth/oci"
+	"berth/registry"
+)
+
+// getBlob serves a blob, whole or in ranges. What is in a blob is its owner's
+// word: a browser takes it for bytes, and runs nothing.
+func (s *Server) getBlob(x *exchange) error {
+	c, err := x.registry.Blob(x.r.Context(), x.target.repo, x.target.digest)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return s.serveContent(x, c, oci.MediaTypeOctetStream)
+}
+
+// getManifest serves a manifest as it was pushed, whatever the client would
+// rather have: another form would have another digest.
+func (s *Server) getManifest(x *exchange) error {
+	c, err := x.registry.Manifest(x.r.Context(), x.target.repo, x.target.reference)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return s.serveContent(x, c, c.Descriptor().MediaType)
+}
+
+// serveContent answers GET and HEAD. No header of content is set before the
+// content is at hand, so that an error can still be one.
+func (s *Server) serveContent(x *exchange, c registry.Content, mediaType string) error {
+	d := c.Descriptor()
+	etag := `"` + string(d.Digest) + `"`
+	if x.r.Method == http.MethodHead || matches(x.r.Header["If-None-Match"], etag) {
+		s.contentHeaders(x, d, mediaType, etag)
+		if matches(x.r.Header["If-None-Match"], etag) {
+			x.w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
+		x.w.Header().Set("Accept-Ranges", "bytes")
+		x.w.Header().Set("Content-Length", strconv.FormatInt(d.Size, 10))
+		x.w.WriteHeader(http.StatusOK)
+		return nil
+	}
+	url, err := c.URL(x.r.Context())
+	if err != nil {
+		return err
+	}
+	if url != "" {
+		// The address is good for minutes, and for whoever has it.
+		x.w.Header().Set("Location", url)
+		x.w.Header().Set("Cache-Control", "no-store")
+		x.w.WriteHeader(http.StatusTemporaryRedirect)
+		return nil
+	}
+	if !soundRange(x.r.Header.Get("Range")) {
+		x.r.Header.Del("Range")
+	}
+	if f, ok := c.File(); ok {
+		s.contentHeaders(x, d, mediaType, etag)
+		http.ServeContent(x.w, x.r, "", time.Time{}, f)
+		return nil
+	}
+	body := &seeker{ctx: x.r.Context(), content: c, size: d.Size}
+	defer body.close()
+	if err := body.open(); err != nil {
+		return err
+	}
+	s.contentHeaders(x, d, mediaType, etag)
+	http.ServeContent(x.w, x.r, "", time.Time{}, body)
+	return body.failure
+}
+
+func (s *Server) contentHeaders(x *exchange, d oci.Descriptor, mediaType, etag string) {
+	h := x.w.Header()
+	h.Set("Content-Type", mediaType)
+	h.Set("Content-Security-Policy", "sandbox")
+	h.Set("Docker-Content-Digest", string(d.Digest))
+	h.Set("Etag", etag)
+	h.Set("Cache-Control", s.cacheControl(x))
+}
+
+// cacheControl lets shared caches keep what everybody may have. A tag moves, so
+// what it names has to be asked for again.
+func (s *Server) cacheControl(x *exchange) string {
+	age := "max-age=31536000"
+	if x.target.reference.Tag != "" {
+		age = "no-cache"
+	}
+	r := access.Request{Caller: &access.Caller{}, Action: access.Pull, Repository: x.target.repo, TagsUnknown: true, ByDigest: true}
+	if s.o.Policy().Decide(r).Allow {
+		return age
+	}
+	return "private, " + age
+}
+
+// matches reports whether the lines of If-None-Match hold etag, or anything.
+// Some clients leave out the quotes.
+func matches(lines []string, etag string) bool {
+	for _, tag := range list(lines) {
+		tag = strings.TrimPrefix(tag, "W/")
+		if tag == "*" || tag == etag || tag == strings.Trim(etag, `"`) {
+			return true
+		}
+	}
+	return false
+}
+
+// soundRange reports whether a Range is one to go by. Any other is as good as
+// none (RFC 9110, section 14.2): of a unit that is not known, of more ranges
+// than anybody needs, or of the last 0 bytes.
+func soundRange(s string) bool {
+	ranges, ok := strings.CutPrefix(s, "bytes=")
+	if !ok || strings.Count(ranges, ",") >= maxRanges {
+		return false
+	}
+	for r := range strings.SplitSeq(ranges, ",") {
+		if suffix, ok := strings.CutPrefix(strings.TrimSpace(r), "-"); ok && strings.Trim(suffix, "0 ") == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// A seeker is a Content without a file, for http.ServeContent. It opens the
+// content where it is read, and keeps its failure, which ServeContent drops.
+type seeker struct {
+	ctx     context.Context
+	content registry.Content
+	size    int64
+	at      int64         // where the next Read is to read
+	body    io.ReadCloser // nil when there is none
+	bodyAt  int64         // where body reads
+	failure error
+}
+
+// open opens the content at the position of the next Read.
+func (s *seeker) open() error {
+	s.close()
+	body, err := s.content.Open(s.ctx, s.at, -1)
+	if err != nil {
+		return fmt.Errorf("open content: %w", err)
+	}
+	s.body, s.bodyAt = body, s.at
+	return nil
+}
+
+func (s *seeker) close() {
+	if s.body != nil {
+		s.body.Close() // what was read has been checked
+		s.body = nil
+	}
+}
+
+func (s *seeker) Read(p []byte) (int, error) {
+	if s.failure == nil && (s.body == nil || s.bodyAt != s.at) {
+		s.failure = s.open()
+	}
+	if s.failure != nil {
+		return 0, s.failure
+	}
+	n, err := s.body.Read(p)
+	s.at += int64(n)
+	s.bodyAt = s.at
+	switch {
+	case err == io.EOF && s.at < s.size:
+		s.failure = fmt.Errorf("read content: %w", io.ErrUnexpectedEOF)
+	case err != nil && err != io.EOF:
+		s.failure = fmt.Errorf("read content: %w", err)
+	default:
+		return n, err
+	}
+	return n, s.failure
+}
+
+func (s *seeker) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += s.at
+	case io.SeekEnd:
+		offset += s.size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the start of content")
+	}
+	s.at = offset
+	return offset, nil
+}
+
+// deleteBlob takes a blob from a repository.
+func (s *Server) deleteBlob(x *exchange) error {
+	if err := x.registry.DeleteBlob(x.r.Context(), x.target.repo, x.target.digest); err != nil {
+		return err
+	}
+	x.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// deleteManifest takes a tag, or a manifest with all of its tags.
+func (s *Server) deleteManifest(x *exchange) error {
+	var err error
+	if tag := x.target.reference.Tag; tag != "" {
+		err = x.registry.DeleteTag(x.r.Context(), x.target.repo, tag)
+	} else {
+		err = x.registry.DeleteManifest(x.r.Context(), x.target.repo, x.target.reference.Digest)
+	}
+	if err != nil {
+		return err
+	}
+	x.w.WriteHeader(http.StatusAccepted)
+	return nil
+}

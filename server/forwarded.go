@@ -1,0 +1,139 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// An origin is where a request came from and which address it was sent to, as
+// far as it can be believed.
+type origin struct {
+	addr   netip.Addr // of the client; not valid for a local socket
+	scheme string     // "http" or "https"
+	host   string     // with port
+}
+
+// originOf reads the origin of r. What proxies add is believed where the peer
+// is trusted: of several that stand in a row, the first that is not trusted is
+// the client.
+func originOf(r *http.Request, trusted []netip.Prefix) origin {
+	o := origin{scheme: "http", host: r.Host}
+	if r.TLS != nil {
+		o.scheme = "https"
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return o
+	}
+	o.addr = peer.Addr().Unmap().WithZone("")
+	if !contains(trusted, o.addr) {
+		return o
+	}
+	hops := forwarded(r.Header)
+	for i := len(hops) - 1; i >= 0 && contains(trusted, o.addr); i-- {
+		if hops[i].scheme != "" {
+			o.scheme = hops[i].scheme
+		}
+		if hops[i].host != "" {
+			o.host = hops[i].host
+		}
+		if !hops[i].addr.IsValid() {
+			break
+		}
+		o.addr = hops[i].addr
+	}
+	return o
+}
+
+func contains(prefixes []netip.Prefix, a netip.Addr) bool {
+	for _, p := range prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// forwarded returns what each proxy added, the nearest last: from Forwarded
+// (RFC 7239), or from the X-Forwarded headers.
+func forwarded(h http.Header) []origin {
+	var hops []origin
+	if elements := list(h["Forwarded"]); len(elements) > 0 {
+		for _, element := range elements {
+			hops = append(hops, parseForwarded(element))
+		}
+		return hops
+	}
+	for _, s := range list(h["X-Forwarded-For"]) {
+		hops = append(hops, origin{addr: parseNode(s)})
+	}
+	if len(hops) == 0 {
+		hops = make([]origin, 1)
+	}
+	nearest := &hops[len(hops)-1]
+	if protos := list(h["X-Forwarded-Proto"]); len(protos) > 0 {
+		nearest.scheme = parseScheme(protos[len(protos)-1])
+	}
+	if hosts := list(h["X-Forwarded-Host"]); len(hosts) > 0 {
+		nearest.host = hosts[len(hosts)-1]
+	}
+	return hops
+}
+
+// list splits the lines of a header at their commas.
+func list(lines []string) []string {
+	var elements []string
+	for _, line := range lines {
+		for element := range strings.SplitSeq(line, ",") {
+			if element = strings.TrimSpace(element); element != "" {
+				elements = append(elements, element)
+			}
+		}
+	}
+	return elements
+}
+
+func parseForwarded(element string) origin {
+	var o origin
+	for pair := range strings.SplitSeq(element, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		value = strings.Trim(value, `"`)
+		switch strings.ToLower(key) {
+		case "for":
+			o.addr = parseNode(value)
+		case "proto":
+			o.scheme = parseScheme(value)
+		case "host":
+			o.host = value
+		}
+	}
+	return o
+}
+
+func parseScheme(s string) string {
+	if s = strings.ToLower(s); s == "http" || s == "https" {
+		return s
+	}
+	return ""
+}
+
+// parseNode parses an address with or without a port, or returns one that is
+// not valid.
+func parseNode(s string) netip.Addr {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.Addr().Unmap().WithZone("")
+	}
+	a, err := netip.ParseAddr(strings.Trim(s, "[]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Unmap().WithZone("")
+}
+
+// plainHost reports whether s can stand in an address that is handed out: a
+// host name or an IP address, with or without a port.
+func plainHost(s string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]"
+	return s != "" && len(s) <= 255 && strings.Trim(s, allowed) == ""
+}

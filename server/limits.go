@@ -1,0 +1,39 @@
+package server
+
+import (
+	"time"
+
+	"berth/registry"
+)
+
+// What one request may cost. Limits of names and manifests are in package oci,
+// that of scopes is in package auth.
+const (
+	maxHeader  = 64 << 10         // bytes of a request header
+	headerTime = 10 * time.Second // until it is complete
+	idleTime   = 120 * time.Second
+	maxQuery   = 100 // keys
+	maxCookies = 100
+	maxForm    = 64 << 10 // bytes of a token request
+
+	manifestTime   = 60 * time.Second // until the body is complete
+	manifestMemory = 32 << 20         // bytes of all manifests on their way in
+	manifestBuffer = 16 << 10         // bytes that one begins with
+
+	blobRate   = 1 << 10          // bytes a second, at least, either way
+	blobGrace  = 60 * time.Second // over which that is measured
+	blobBuffer = 128 << 10        // bytes that an upload is copied with
+	blobPiece  = 1 << 20          // bytes that a download is sent with
+	maxRanges  = 16               // in one request
+
+	commitTime  = 10 * time.Minute // for what goes on when the client has left
+	suspendTime = 30 * time.Second
+
+	maxPage         = registry.MaxPage // entries of a listing
+	maxReferrers    = 4 << 20          // bytes of a page of referrers
+	defaultSearch   = 25               // results
+	maxSearch       = 100
+	retryBusy       = time.Second // when a client may come again
+	retryFailed     = 5 * time.Second
+	keysCacheMaxAge = "max-age=300"
+)

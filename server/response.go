@@ -1,0 +1,101 @@
+package server
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"time"
+)
+
+// A response is the answer to one request: it remembers what was sent, and
+// bounds how slowly a client may take it. It hides no ReadFrom: a file still
+// goes from the disk to the connection in the kernel.
+type response struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	status  int // 0 until the header is written
+	sent    int64
+}
+
+func newResponse(w http.ResponseWriter) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w)}
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+		w.await(0)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.await(int64(len(p)))
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
+}
+
+// ReadFrom sends src piece by piece, each with its own deadline.
+func (w *response) ReadFrom(src io.Reader) (int64, error) {
+	inner, ok := w.ResponseWriter.(io.ReaderFrom)
+	if !ok {
+		return io.Copy(struct{ io.Writer }{w}, src)
+	}
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	// The kernel copies from a file behind one LimitedReader, not behind two.
+	limit, limited := src.(*io.LimitedReader)
+	if !limited {
+		limit = &io.LimitedReader{R: src, N: 1<<63 - 1}
+	}
+	var total int64
+	for limit.N > 0 {
+		piece := &io.LimitedReader{R: limit.R, N: min(limit.N, blobPiece)}
+		size := piece.N
+		w.await(size)
+		n, err := inner.ReadFrom(piece)
+		total += n
+		limit.N -= n
+		w.sent += n
+		if err != nil || n < size {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// await gives the client the time that n bytes may take. Where the connection
+// knows no deadlines, there are none.
+func (w *response) await(n int64) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(blobGrace + time.Duration(n/blobRate)*time.Second))
+}
+
+// code returns the status that was sent, or that net/http sends by itself.
+func (w *response) code() int {
+	if w.status == 0 {
+		return http.StatusOK
+	}
+	return w.status
+}
+
+// writeJSON answers with v.
+func (w *response) writeJSON(status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if w.Header().Get("Content-Type") == "" {
+		w.Header().Set("Content-Type", "application/json")
+	}
+	w.WriteHeader(status)
+	_, err = w.Write(append(body, '\n'))
+	return gone(err)
+}

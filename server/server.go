@@ -1,0 +1,260 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"berth/access"
+	"berth/oci"
+	"berth/registry"
+)
+
+// Options configure a Server. View is required; the functions are called for
+// every request and must be cheap and safe for concurrent use.
+type Options struct {
+	// View returns the registry as a caller may use it.
+	View func(access.Caller) registry.Registry
+	// Verifier says who somebody is. Without one there is no authentication:
+	// everybody is nobody, and credentials are not looked at.
+	Verifier Verifier
+	// Tokens is the built-in token server. Without one, and with a Verifier,
+	// the challenge is Basic with Realm, as Distribution's password file has it.
+	Tokens  Tokens
+	Service string // whom tokens are for
+	Realm   string // of a Basic challenge
+	// Policy is asked for what no view decides: what a token may hold, what
+	// caches may keep, who may read metrics. access.Open when nil.
+	Policy func() *access.Policy
+
+	// Host is the address that clients use: scheme and host. When nil it is
+	// taken from each request.
+	Host           *url.URL
+	Prefix         string         // of all paths
+	RelativeURLs   bool           // in Location, whatever Host says
+	TrustedProxies []netip.Prefix // whose word about a request is believed
+	Headers        http.Header    // added to every answer
+
+	DeleteEnabled bool
+	ReadOnly      func() bool // nil is never
+	MaxCatalog    int         // entries of a page; 1,000 when zero, which is the most
+	MaxTags       int         // likewise
+
+	// Health says whether anything can be served, and names the parts that are
+	// not as they should be. Nil is all well.
+	Health func(context.Context) (ready bool, degraded []string)
+	// Refused is called for each request whose caller may not do what he asked.
+	Refused func(context.Context, Refusal)
+	// Meter is told of every request; nil is nobody. Metrics shows what there
+	// is to show: to admins, and under MetricsPath, unless empty, on the debug
+	// address. Nil is nothing.
+	Meter       Meter
+	Metrics     http.Handler
+	MetricsPath string
+
+	Log       *slog.Logger // slog.Default when nil
+	AccessLog io.Writer    // a line for each request, in one Write; nil is none
+	Now       func() time.Time
+}
+
+// A Server is the handler of the main address. It is safe for concurrent use.
+type Server struct {
+	o       Options
+	prefix  string
+	memory  *semaphore.Weighted // bytes of manifests on their way in
+	parsing chan struct{}       // held while a manifest is parsed
+	buffers sync.Pool           // of *[]byte, for uploads
+	lines   sync.Mutex          // around AccessLog
+}
+
+// New returns a Server.
+func New(o Options) *Server {
+	if o.Policy == nil {
+		o.Policy = access.Open
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.MaxCatalog = pageLimit(o.MaxCatalog)
+	o.MaxTags = pageLimit(o.MaxTags)
+	s := &Server{
+		o:       o,
+		memory:  semaphore.NewWeighted(manifestMemory),
+		parsing: make(chan struct{}, runtime.GOMAXPROCS(0)),
+	}
+	if prefix := strings.Trim(o.Prefix, "/"); prefix != "" {
+		s.prefix = "/" + prefix
+	}
+	s.buffers.New = func() any { return new(make([]byte, blobBuffer)) }
+	return s
+}
+
+func pageLimit(n int) int {
+	if n <= 0 || n > maxPage {
+		return maxPage
+	}
+	return n
+}
+
+// NewHTTPServer returns an http.Server for h that bounds what a client may
+// take before a handler sees it. Addresses, TLS and protocols are the caller's.
+func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	const slack = 4 << 10 // which net/http allows on top
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader - slack,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// An exchange is one request and its answer.
+type exchange struct {
+	w        *response
+	r        *http.Request
+	id       string // also the reference of a refusal
+	began    time.Time
+	origin   origin
+	target   target
+	badPath  error
+	op       *operation // nil until the route is known
+	allow    string     // the methods of the route
+	query    url.Values
+	caller   access.Caller
+	registry registry.Registry // as the caller may use it; nil where nobody is asked
+	refused  bool
+	panicked bool
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{
+		w:      newResponse(w),
+		r:      r,
+		id:     rand.Text()[:10],
+		began:  s.o.Now(),
+		origin: originOf(r, s.o.TrustedProxies),
+		allow:  "GET, HEAD",
+	}
+	x.caller = access.Caller{Addr: x.origin.addr, RequestID: x.id}
+	_ = x.w.control.SetWriteDeadline(time.Time{}) // that of the request before
+	x.target, x.badPath = parsePath(r.URL.EscapedPath(), s.prefix)
+	if s.o.Meter != nil {
+		s.o.Meter.Begin(routes[x.target.kind].label)
+	}
+	defer s.end(x)
+	s.addHeaders(x)
+	if err := s.serve(x); err != nil {
+		s.fail(x, err)
+	}
+}
+
+// end counts and logs what has been done, and turns a panic into an answer.
+func (s *Server) end(x *exchange) {
+	p := recover()
+	if p != nil && p != http.ErrAbortHandler {
+		x.panicked = true
+		s.o.Log.ErrorContext(x.r.Context(), "panic", "ref", x.id, "method", x.r.Method, "panic", p, "stack", string(debug.Stack()))
+		if x.w.status == 0 {
+			body := errorBody{Errors: []errorEntry{{Code: oci.Unknown, Message: "internal error (ref " + x.id + ")"}}}
+			if err := x.w.writeJSON(http.StatusInternalServerError, body); err == nil {
+				p = nil
+			}
+		}
+	}
+	s.measure(x)
+	s.logAccess(x)
+	if p != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (s *Server) addHeaders(x *exchange) {
+	h := x.w.Header()
+	for key, values := range s.o.Headers {
+		h[http.CanonicalHeaderKey(key)] = slices.Clone(values)
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Request-Id", x.id)
+	if strings.HasPrefix(x.r.URL.Path, s.prefix+"/v2") {
+		h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	}
+}
+
+// serve goes from the request to its handler.
+func (s *Server) serve(x *exchange) error {
+	route := &routes[x.target.kind]
+	if x.badPath == nil {
+		x.allow = route.allow()
+	}
+	if !slices.Contains(methods, x.r.Method) {
+		return oci.Errorf(oci.Unsupported, "there is no such method")
+	}
+	if x.badPath != nil {
+		return x.badPath
+	}
+	if err := checkCookies(x.r); err != nil {
+		return err
+	}
+	if x.r.Method == http.MethodOptions {
+		x.w.Header().Set("Allow", x.allow)
+		x.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if x.op = route.find(x.r.Method); x.op == nil {
+		return oci.Errorf(oci.Unsupported, "%s is not for this path", x.r.Method)
+	}
+	var err error
+	if x.query, err = parseQuery(x.r); err != nil {
+		return err
+	}
+	if route.open {
+		return x.op.serve(s, x)
+	}
+	if err := s.authenticate(x); err != nil {
+		return err
+	}
+	if err := s.admit(x); err != nil {
+		return err
+	}
+	x.registry = s.o.View(x.caller)
+	return x.op.serve(s, x)
+}
+
+// base returns the scheme and the host that clients use, or "" when a request
+// does not say.
+func (s *Server) base(x *exchange) string {
+	if s.o.Host != nil {
+		return s.o.Host.Scheme + "://" + s.o.Host.Host
+	}
+	if !plainHost(x.origin.host) {
+		return ""
+	}
+	return x.origin.scheme + "://" + x.origin.host
+}
+
+// location returns the address of a target. A path alone is right behind any
+// proxy, so there is more only where the address is configured.
+func (s *Server) location(t target) string {
+	path := s.prefix + t.path()
+	if s.o.Host == nil || s.o.RelativeURLs {
+		return path
+	}
+	return s.o.Host.Scheme + "://" + s.o.Host.Host + path
+}
