@@ -28,20 +28,24 @@ var (
 
 // A Store keeps streams. Keys are slash-separated, made of lower-case letters,
 // digits, '-', '_' and '.', no component beginning with '.'; at most 200
-// bytes. A Store is safe for concurrent use.
+// bytes: what CheckKey accepts. No key goes on where another one ends with a
+// slash. A Store is safe for concurrent use.
 type Store interface {
 	// Create begins a stream under a key that was never used.
 	Create(ctx context.Context, key string) (Writer, error)
 	// Resume goes on where Suspend returned state, in any process. Bytes
-	// written after that Suspend are dropped. Errors: ErrStale.
+	// written after that Suspend are dropped. A Writer that is still at work
+	// on the stream is overtaken: its calls return ErrStale, its Abort does
+	// nothing. Errors: ErrStale.
 	Resume(ctx context.Context, key string, state []byte) (Writer, error)
 	// Open returns the committed stream. Errors: ErrNotExist.
 	Open(ctx context.Context, key string) (Object, error)
 	// URL returns an address that serves the stream to whoever has it, for
 	// at most ttl, or "" when the store has none.
 	URL(ctx context.Context, key string, ttl time.Duration) (string, error)
-	// Delete removes the stream, committed or not. A key that holds nothing is
-	// no error.
+	// Delete removes the stream, committed or not; what a Writer still adds
+	// is lost, and its Commit returns ErrStale. A key that holds nothing is no
+	// error.
 	Delete(ctx context.Context, key string) error
 	// List calls yield for each key that is greater than after, in byte order,
 	// committed or not, until yield returns false.
@@ -66,7 +70,8 @@ type Info struct {
 
 // A Writer appends to one stream. It is not safe for concurrent use. After
 // Suspend, Commit or Abort every call returns ErrStale, but Abort, which then
-// does nothing.
+// does nothing, unless Suspend or Commit returned an error: what they left is
+// still Abort's to remove.
 type Writer interface {
 	// Write appends. A short write leaves what was taken.
 	io.Writer
@@ -88,8 +93,8 @@ type Writer interface {
 type Object interface {
 	io.Closer
 	Info() Info
-	// Range returns n bytes from off; n < 0 means all from off. The reader
-	// ends with the Object.
+	// Range returns n bytes from off; n < 0 means all from off. A range that
+	// the stream does not hold is an error. The reader ends with the Object.
 	Range(ctx context.Context, off, n int64) (io.ReadCloser, error)
 	// File returns the open file that holds the stream from its first byte,
 	// where there is one. It is the caller's alone until Close, position
