@@ -112,6 +112,7 @@ func TestVisible(t *testing.T) {
 		"name=pushonly registry action=push",
 		"name=root registry action=*",
 		"name=none on=** action=pull", "name=none,root registry deny action=*",
+		"group=dev on=** action=pull",
 		"name=tagdeny on=** action=pull", "name=tagdeny on=** tags=x deny action=*")
 	everything := spans("..")
 	for _, test := range []struct {
@@ -129,8 +130,9 @@ func TestVisible(t *testing.T) {
 		{"none", nil, false},
 		{"tagdeny", nil, true},
 		{"anonymous", nil, false},
+		{"anonymous+dev", nil, false},
 	} {
-		v := p.Visible(named(test.caller))
+		v := p.Visible(parseCaller(test.caller))
 		if (v == nil) != test.all {
 			t.Errorf("%s: %+v, want everything: %v", test.caller, v, test.all)
 			continue

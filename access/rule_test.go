@@ -83,6 +83,7 @@ func TestLint(t *testing.T) {
 		{[]string{"name=root registry action=*", "name=* registry deny action=*"}, nil},
 		{[]string{"name=anonymous on=** action=pull", "name=bob on=team/** deny action=pull"}, []string{"can log out and be allowed by rule 1"}},
 		{[]string{"name=anonymous on=** action=pull", "name=* on=team/** deny action=pull"}, nil},
+		{[]string{"name=anonymous on=team/x action=pull", "name=* on=team/** deny action=pull", "name=bob on=team/x deny action=pull"}, []string{"rule 1 (line 10): allows nothing"}},
 		{[]string{"name=anonymous on=** action=pull", "name=bob on=team/** deny action=push"}, nil},
 	} {
 		got := policy(t, test.rules...).Lint()
