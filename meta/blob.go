@@ -1,0 +1,94 @@
+package meta
+
+import (
+	"slices"
+	"time"
+
+	"berth/oci"
+)
+
+// A Blob says where the bytes of a digest are. The bytes of a manifest are one
+// too.
+type Blob struct {
+	ID     int64 // set by the database
+	Digest oci.Digest
+	Size   int64
+	Key    string // in the blob store
+	Stamp  string // of the store, when the bytes were last known to be right
+}
+
+// Blob returns the blob, whichever repositories it is in. Errors: ErrNotExist.
+func (tx *Tx) Blob(d oci.Digest) (Blob, error) {
+	b := Blob{Digest: d}
+	err := tx.row("find blob", `SELECT id, size, object_key, stamp FROM blobs WHERE digest = $1`,
+		[]any{string(d)}, &b.ID, &b.Size, &b.Key, &b.Stamp)
+	return b, err
+}
+
+// RepositoryBlob returns the blob, if it can be read in the repository.
+// Errors: ErrNotExist.
+func (tx *Tx) RepositoryBlob(repo oci.Name, d oci.Digest) (Blob, error) {
+	b := Blob{Digest: d}
+	err := tx.row("find blob of repository", `
+		SELECT b.id, b.size, b.object_key, b.stamp FROM blobs b
+		JOIN repository_blobs r ON r.blob_id = b.id AND r.repository = $2
+		WHERE b.digest = $1`,
+		[]any{string(d), string(repo)}, &b.ID, &b.Size, &b.Key, &b.Stamp)
+	return b, err
+}
+
+// HasBlobs reports whether there is any blob.
+func (tx *Tx) HasBlobs() (bool, error) {
+	var n int
+	err := tx.row("look for blobs", `SELECT COUNT(*) FROM (SELECT 1 FROM blobs LIMIT 1) AS one`, nil, &n)
+	return n > 0, err
+}
+
+// PutBlob makes the blob, or lets the one that is there point at other bytes of
+// the same digest. It returns the blob with its ID.
+func (tx *Tx) PutBlob(b Blob, now time.Time) (Blob, error) {
+	err := tx.row("write blob", `
+		INSERT INTO blobs (digest, size, object_key, stamp, created) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (digest) DO UPDATE SET size = excluded.size, object_key = excluded.object_key, stamp = excluded.stamp
+		RETURNING id`,
+		[]any{string(b.Digest), b.Size, b.Key, b.Stamp, micros(now)}, &b.ID)
+	return b, err
+}
+
+// SetBlobStamp notes that the bytes under key are right as they are now.
+// Errors: ErrNotExist when the blob has been given other bytes since.
+func (tx *Tx) SetBlobStamp(d oci.Digest, key, stamp string) error {
+	return tx.execOne("write stamp of blob", `UPDATE blobs SET stamp = $3 WHERE digest = $1 AND object_key = $2`, string(d), key, stamp)
+}
+
+// LinkBlob lets the blob be read in the repository, which must be there.
+func (tx *Tx) LinkBlob(repo oci.Name, b Blob, now time.Time) error {
+	_, err := tx.exec("add blob to repository", `
+		INSERT INTO repository_blobs (blob_id, repository, created) VALUES ($1, $2, $3)
+		ON CONFLICT (blob_id, repository) DO NOTHING`, b.ID, string(repo), micros(now))
+	return err
+}
+
+// UnlinkBlob takes the blob from the repository. Errors: ErrNotExist.
+func (tx *Tx) UnlinkBlob(repo oci.Name, d oci.Digest) error {
+	return tx.execOne("take blob from repository", `
+		DELETE FROM repository_blobs
+		WHERE blob_id = (SELECT id FROM blobs WHERE digest = $1) AND repository = $2`, string(d), string(repo))
+}
+
+// BlobSizes returns which of the digests are blobs that can be read in the
+// repository, and their sizes.
+func (tx *Tx) BlobSizes(repo oci.Name, digests []oci.Digest) (map[oci.Digest]int64, error) {
+	found := make(map[oci.Digest]int64, len(digests))
+	for chunk := range slices.Chunk(digests, chunkSize) {
+		in := padded(chunk)
+		query := `
+			SELECT b.digest, b.size FROM blobs b
+			JOIN repository_blobs r ON r.blob_id = b.id AND r.repository = $1
+			WHERE b.digest IN (` + placeholders(2, len(in)) + `)`
+		if err := tx.sizes("look for blobs", query, append([]any{string(repo)}, in...), found); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}

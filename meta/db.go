@@ -1,0 +1,257 @@
+package meta
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+)
+
+//go:embed migrations/sqlite/*.sql
+var migrations embed.FS
+
+// Options are the choices of OpenSQLite. The zero value is a good one.
+type Options struct {
+	Readers int // connections that read at the same time; 8 when 0
+}
+
+const defaultReaders = 8
+
+// A DB is an open database. It is safe for concurrent use.
+type DB struct {
+	write *sql.DB // one connection
+	read  *sql.DB
+
+	readers chan *conn // nil stands for a connection not made yet
+	queue   chan *update
+	closing chan struct{}
+	stopped chan struct{} // closed when the writer has ended
+	once    sync.Once
+
+	writer           *conn // of the writer alone; nil until it is needed
+	damaged          atomic.Bool
+	updates, commits atomic.Int64
+}
+
+// Stats counts since the database was opened.
+type Stats struct {
+	Updates int64 // calls of Update that were committed
+	Commits int64 // commits that they shared
+}
+
+// OpenSQLite opens the database in the file at path, makes it (for this user
+// alone) when it is not there, and brings its tables up to date. One process at
+// a time may have it open.
+//
+// A goroutine writes until Close.
+func OpenSQLite(ctx context.Context, path string, o Options) (*DB, error) {
+	if o.Readers == 0 {
+		o.Readers = defaultReaders
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := createFile(path); err != nil {
+		return nil, fmt.Errorf("create database: %w", err)
+	}
+	db := &DB{
+		readers: make(chan *conn, o.Readers),
+		queue:   make(chan *update),
+		closing: make(chan struct{}),
+		stopped: make(chan struct{}),
+	}
+	if db.write, err = openPool(path, 1, false); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if err := migrate(ctx, db.write); err != nil {
+		return nil, errors.Join(fmt.Errorf("migrate database: %w", translate(err)), db.write.Close())
+	}
+	if db.read, err = openPool(path, o.Readers, true); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), db.write.Close())
+	}
+	for range o.Readers {
+		db.readers <- nil
+	}
+	go db.writeLoop()
+	return db, nil
+}
+
+// createFile makes an empty file that only its owner can read, durably: the
+// database holds password hashes and keys. SQLite gives its other files the
+// mode of this one.
+func createFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func openPool(path string, conns int, readOnly bool) (*sql.DB, error) {
+	q := url.Values{
+		"_journal_mode": {"WAL"},
+		"_synchronous":  {"FULL"},
+		"_foreign_keys": {"on"},
+		"_busy_timeout": {"10000"},
+		"_txlock":       {"immediate"},
+		"_dqs":          {"false"},
+		"_defensive":    {"true"},
+		"_pragma":       {"journal_size_limit(67108864)"},
+	}
+	if readOnly {
+		q.Set("_query_only", "on")
+		q.Set("_txlock", "deferred")
+	}
+	address := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	connector, err := sqlite.NewConnector(address.String())
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(conns)
+	pool.SetMaxIdleConns(conns)
+	return pool, nil
+}
+
+func migrate(ctx context.Context, pool *sql.DB) error {
+	dir, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, pool, dir, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if current > target {
+		return fmt.Errorf("its tables are of version %d, and this program knows none after %d", current, target)
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// Close waits for what is being written, and closes the database. Calls that
+// come later return ErrClosed. No View may be running.
+func (db *DB) Close() error {
+	db.once.Do(func() { close(db.closing) })
+	<-db.stopped
+	return errors.Join(db.read.Close(), db.write.Close())
+}
+
+// Stats returns the counters.
+func (db *DB) Stats() Stats {
+	return Stats{Updates: db.updates.Load(), Commits: db.commits.Load()}
+}
+
+// View calls fn with a Tx that reads one state of the database and cannot write.
+// It returns the error of fn as it is. fn must not wait for anything: there are
+// few readers.
+func (db *DB) View(ctx context.Context, fn func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var c *conn
+	select {
+	case c = <-db.readers:
+	case <-db.closing:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c == nil {
+		var err error
+		if c, err = newConn(db.read); err != nil {
+			db.readers <- nil
+			return fmt.Errorf("connect to the database: %w", translate(err))
+		}
+	}
+	return db.view(c, fn)
+}
+
+func (db *DB) view(c *conn, fn func(*Tx) error) (err error) {
+	defer func() {
+		if c.exec("ROLLBACK") != nil {
+			c.discard()
+			c = nil
+		}
+		if errors.Is(err, ErrDamaged) {
+			db.damaged.Store(true)
+		}
+		db.readers <- c
+	}()
+	if err := c.exec("BEGIN"); err != nil {
+		return fmt.Errorf("begin to read: %w", translate(err))
+	}
+	tx := &Tx{conn: c}
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.err
+}
+
+// A conn is a connection and the statements that were prepared on it. Contexts
+// do not reach the database: a statement takes microseconds, and one that is
+// interrupted takes its whole transaction with it.
+type conn struct {
+	c     *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func newConn(pool *sql.DB) (*conn, error) {
+	c, err := pool.Conn(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return &conn{c: c, stmts: make(map[string]*sql.Stmt)}, nil
+}
+
+func (c *conn) prepare(query string) (*sql.Stmt, error) {
+	if s, ok := c.stmts[query]; ok {
+		return s, nil
+	}
+	s, err := c.c.PrepareContext(context.Background(), query)
+	if err == nil {
+		c.stmts[query] = s
+	}
+	return s, err
+}
+
+func (c *conn) exec(query string) error {
+	s, err := c.prepare(query)
+	if err != nil {
+		return err
+	}
+	_, err = s.ExecContext(context.Background())
+	return err
+}
+
+// discard closes the connection, whatever state it is in, and does not give it
+// back to its pool.
+func (c *conn) discard() {
+	_ = c.c.Raw(func(any) error { return driver.ErrBadConn })
+}

@@ -1,0 +1,417 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"berth/oci"
+	"berth/registry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var day = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
+
+func open(t *testing.T) *DB {
+	t.Helper()
+	db, err := OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "berth.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func mustUpdate(t *testing.T, db *DB, fn func(*Tx) error) {
+	t.Helper()
+	if err := db.Update(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func mustView(t *testing.T, db *DB, fn func(*Tx) error) {
+	t.Helper()
+	if err := db.View(t.Context(), fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setting returns a setting, "" when it is not there.
+func setting(t *testing.T, db *DB, name string) string {
+	t.Helper()
+	var value string
+	mustView(t, db, func(tx *Tx) (err error) {
+		value, err = tx.Setting(name)
+		if errors.Is(err, ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	return value
+}
+
+func TestOpenedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a?b#c d%20.db")
+	for i := range 2 {
+		db, err := OpenSQLite(t.Context(), path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := setting(t, db, "a"), strings.Repeat("x", i); got != want {
+			t.Errorf("opened for the %dth time: setting %q, want %q", i, got, want)
+		}
+		mustUpdate(t, db, func(tx *Tx) error { return tx.PutSetting("a", "x") })
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if info, err := os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("file %q: %v, %v", suffix, info, err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Update(t.Context(), func(*Tx) error { return nil }); !errors.Is(err, ErrClosed) {
+			t.Errorf("Update after Close: %v", err)
+		}
+		if err := db.Close(); err != nil {
+			t.Errorf("closed twice: %v", err)
+		}
+	}
+}
+
+func TestTablesOfTheFuture(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	db, err := OpenSQLite(t.Context(), path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustUpdate(t, db, func(tx *Tx) error {
+		_, err := tx.exec("test", `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
+		return err
+	})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = OpenSQLite(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "99999") {
+		t.Errorf("tables of version 99999: %v, %v", db, err)
+	}
+}
+
+func TestDamagedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	if err := os.WriteFile(path, []byte(strings.Repeat("not a database ", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenSQLite(t.Context(), path, Options{}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("opened what is no database: %v", err)
+	}
+}
+
+func TestDurability(t *testing.T) {
+	db := open(t)
+	var journal string
+	var synchronous, foreignKeys int
+	mustUpdate(t, db, func(tx *Tx) error {
+		return errors.Join(
+			tx.row("test", "PRAGMA journal_mode", nil, &journal),
+			tx.row("test", "PRAGMA synchronous", nil, &synchronous),
+			tx.row("test", "PRAGMA foreign_keys", nil, &foreignKeys))
+	})
+	if journal != "wal" || synchronous != 2 || foreignKeys != 1 {
+		t.Errorf("journal_mode %q, synchronous %d, foreign_keys %d", journal, synchronous, foreignKeys)
+	}
+}
+
+// hold lets the writer wait in an update until the returned function is called.
+func hold(db *DB) (release func() error) {
+	held, gate := make(chan struct{}), make(chan struct{})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- db.Update(context.Background(), func(*Tx) error {
+			close(held)
+			<-gate
+			return nil
+		})
+	}()
+	<-held
+	return func() error {
+		close(gate)
+		return <-ended
+	}
+}
+
+func TestUpdatesShareCommits(t *testing.T) {
+	const n = 50
+	db := open(t)
+	release := hold(db)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			if err := db.Update(t.Context(), func(tx *Tx) error { return tx.PutSetting(fmt.Sprint(i), "x") }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	time.Sleep(50 * time.Millisecond) // until they wait in line
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	if got := db.Stats(); got.Updates != n+1 || got.Commits > n/2 {
+		t.Errorf("%d updates in %d commits", got.Updates, got.Commits)
+	}
+	for i := range n {
+		if setting(t, db, fmt.Sprint(i)) != "x" {
+			t.Errorf("update %d is not there", i)
+		}
+	}
+}
+
+func TestUpdatesThatFail(t *testing.T) {
+	db := open(t)
+	own := errors.New("mine")
+	canceled, cancel := context.WithCancel(t.Context())
+	release := hold(db)
+	var all sync.WaitGroup
+	update := func(ctx context.Context, name string, want error, after func()) {
+		all.Go(func() {
+			defer func() { _ = recover() }()
+			err := db.Update(ctx, func(tx *Tx) error {
+				err := tx.PutSetting(name, "x")
+				after()
+				return errors.Join(err, want)
+			})
+			if want != nil && !errors.Is(err, want) || want == nil && err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+	update(t.Context(), "first", nil, func() {})
+	update(t.Context(), "fails", own, func() {})
+	update(t.Context(), "panics", errors.New("did not panic"), func() { panic("oh") })
+	update(canceled, "canceled", context.Canceled, func() { t.Error("called with a context that is over") })
+	update(t.Context(), "last", nil, func() {})
+	time.Sleep(20 * time.Millisecond)
+	cancel()
+	time.Sleep(20 * time.Millisecond)
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	for name, want := range map[string]string{"first": "x", "fails": "", "panics": "", "canceled": "", "last": "x"} {
+		if got := setting(t, db, name); got != want {
+			t.Errorf("%s: setting %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestPanicReachesTheCaller(t *testing.T) {
+	db := open(t)
+	for name, call := range map[string]func(context.Context, func(*Tx) error) error{"Update": db.Update, "View": db.View} {
+		func() {
+			defer func() {
+				if recover() != "oh" {
+					t.Errorf("%s did not panic", name)
+				}
+			}()
+			_ = call(t.Context(), func(*Tx) error { panic("oh") })
+		}()
+	}
+	mustUpdate(t, db, func(tx *Tx) error { return tx.PutSetting("a", "x") })
+	if setting(t, db, "a") != "x" {
+		t.Error("nothing is written after a panic")
+	}
+}
+
+func TestLostTransaction(t *testing.T) {
+	db := open(t)
+	release := hold(db)
+	innocent := make(chan error, 1)
+	go func() {
+		innocent <- db.Update(t.Context(), func(tx *Tx) error { return tx.PutSetting("a", "x") })
+	}()
+	time.Sleep(20 * time.Millisecond)
+	lost := make(chan error, 1)
+	go func() {
+		lost <- db.Update(t.Context(), func(tx *Tx) error {
+			_, err := tx.exec("test", "ROLLBACK") // what SQLite does by itself after an I/O error
+			return err
+		})
+	}()
+	time.Sleep(20 * time.Millisecond)
+	if err := errors.Join(release(), <-lost); err == nil {
+		t.Error("an update that lost its transaction was acknowledged")
+	}
+	if err := <-innocent; (err == nil) != (setting(t, db, "a") == "x") {
+		t.Errorf("acknowledged with %v, and the setting is %q", err, setting(t, db, "a"))
+	}
+	mustUpdate(t, db, func(tx *Tx) error { return tx.PutSetting("b", "x") })
+}
+
+func TestIgnoredErrorIsNotCommitted(t *testing.T) {
+	db := open(t)
+	err := db.Update(t.Context(), func(tx *Tx) error {
+		_ = tx.PutSetting("a", "x")
+		_ = tx.PutTag(1, "latest", oci.DigestOf(oci.SHA256, nil), day) // no such repository
+		_ = tx.PutSetting("b", "x")
+		return nil
+	})
+	if err == nil || setting(t, db, "a") != "" || setting(t, db, "b") != "" {
+		t.Errorf("Update = %v, settings %q and %q", err, setting(t, db, "a"), setting(t, db, "b"))
+	}
+}
+
+func TestViewCannotWrite(t *testing.T) {
+	db := open(t)
+	if err := db.View(t.Context(), func(tx *Tx) error { return tx.PutSetting("a", "x") }); err == nil {
+		t.Error("a View wrote")
+	}
+}
+
+func TestViewSeesOneState(t *testing.T) {
+	db := open(t)
+	mustView(t, db, func(tx *Tx) error {
+		if _, err := tx.Setting("a"); !errors.Is(err, ErrNotExist) {
+			t.Errorf("Setting = %v", err)
+		}
+		mustUpdate(t, db, func(tx *Tx) error { return tx.PutSetting("a", "x") })
+		if _, err := tx.Setting("a"); !errors.Is(err, ErrNotExist) {
+			t.Errorf("Setting after another wrote it = %v", err)
+		}
+		return nil
+	})
+}
+
+func TestFullDisk(t *testing.T) {
+	db := open(t)
+	mustUpdate(t, db, func(tx *Tx) error {
+		var n int
+		return tx.row("test", "PRAGMA max_page_count = 1", nil, &n) // no page more than there are
+	})
+	err := db.Update(t.Context(), func(tx *Tx) error { return tx.PutSetting("a", strings.Repeat("x", 1<<20)) })
+	if !errors.Is(err, ErrNoSpace) {
+		t.Errorf("on a full disk: %v, want %v", err, ErrNoSpace)
+	}
+	mustUpdate(t, db, func(tx *Tx) error { // of the connection of before, if it is still there
+		var n int
+		return tx.row("test", "PRAGMA max_page_count = 1000000", nil, &n)
+	})
+	mustUpdate(t, db, func(tx *Tx) error { return tx.PutSetting("a", "x") })
+}
+
+var parameter = regexp.MustCompile(`\$\d+`)
+
+// TestQueriesSearch calls every method that reads or writes rows, and asks
+// SQLite how it would run each statement that they prepared.
+func TestQueriesSearch(t *testing.T) {
+	db := open(t)
+	d, e := oci.DigestOf(oci.SHA256, nil), oci.DigestOf(oci.SHA512, nil)
+	plain, filtered := RepositoryRange{Limit: 10}, RepositoryRange{After: "b", Contains: "a", Limit: 10}
+	allowed := []string{
+		"SCAN one", "SCAN some", "SCAN blobs USING COVERING INDEX", // of at most so many rows
+		"SCAN r", "SCAN reaching", // the digests that were met
+	}
+	mustUpdate(t, db, func(tx *Tx) error {
+		id, err := tx.PutRepository("a", day)
+		if err != nil {
+			return err
+		}
+		b, err := tx.PutBlob(Blob{Digest: d, Key: "a"}, day)
+		if err != nil {
+			return err
+		}
+		check := func(_ any, err error) {
+			if err != nil && !errors.Is(err, ErrNotExist) {
+				t.Error(err)
+			}
+		}
+		check(nil, tx.LinkBlob("a", b, day))
+		check(nil, tx.PutManifest(id, Manifest{Digest: d, Blob: b, Subject: e}, []Child{{e, KindLayer}}, day))
+		check(nil, tx.PutTag(id, "t", d, day))
+		check(nil, tx.CreateUpload(Upload{ID: "u"}))
+		check(tx.Repositories(plain))
+		check(tx.Repositories(filtered))
+		check(tx.BlobRepositories(d, plain))
+		check(tx.BlobRepositories(d, filtered))
+		check(tx.Blob(d))
+		check(tx.RepositoryBlob("a", d))
+		check(tx.HasBlobs())
+		check(tx.BlobSizes("a", []oci.Digest{d, e}))
+		check(tx.ManifestSizes(id, []oci.Digest{d, e}))
+		check(tx.Manifest("a", d))
+		check(tx.TaggedManifest("a", "t"))
+		check(tx.Referrers(id, e, "", nil, 10))
+		check(tx.Referrers(id, e, d, []string{"a", "b"}, 10))
+		check(tx.Tag(id, "t"))
+		check(tx.Tags(id, registry.TagQuery{After: "a", Limit: 10}))
+		check(tx.Tags(id, registry.TagQuery{After: "a", Limit: 10, Reaching: e}))
+		check(tx.Upload("u"))
+		check(nil, tx.SuspendUpload(Upload{ID: "u"}))
+		check(tx.OvertakeUpload("u", "v"))
+		check(tx.CountUploads("o", 10))
+		check(tx.IdleUploads(day, 10))
+		check(nil, tx.DeleteUpload("u", 1))
+		check(nil, tx.SetBlobStamp(d, "a", "s"))
+		check(nil, tx.UnlinkBlob("a", d))
+		check(nil, tx.DeleteTag(id, "t"))
+		check(tx.DeleteManifest(id, d))
+		check(nil, tx.DeleteRepository("a"))
+		for _, query := range slices.Collect(maps.Keys(tx.conn.stmts)) {
+			if strings.HasPrefix(query, "BEGIN") || strings.HasPrefix(query, "SAVEPOINT") {
+				continue
+			}
+			for _, step := range plan(t, tx, query) {
+				ok := !strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "TEMP B-TREE FOR ORDER BY") || query == tagsReaching
+				for _, prefix := range allowed {
+					ok = ok || strings.HasPrefix(step, prefix)
+				}
+				if !ok {
+					t.Errorf("%s\n\t%s", query, step)
+				}
+			}
+		}
+		for _, step := range plan(t, tx, tagsReaching) {
+			if strings.HasPrefix(step, "SCAN t") || strings.HasPrefix(step, "SCAN m") {
+				t.Errorf("tags by what they reach: %s", step)
+			}
+		}
+		return tx.err
+	})
+}
+
+// plan returns the steps of a query.
+func plan(t *testing.T, tx *Tx, query string) []string {
+	t.Helper()
+	args := make([]any, 0)
+	seen := make(map[string]bool)
+	for _, p := range parameter.FindAllString(query, -1) {
+		if !seen[p] {
+			args = append(args, "")
+		}
+		seen[p] = true
+	}
+	steps, err := rows(tx, "explain", "EXPLAIN QUERY PLAN "+query, args, func(r scanner) (s string, err error) {
+		var id, parent, unused int
+		err = r.Scan(&id, &parent, &unused, &s)
+		return s, err
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return steps
+}

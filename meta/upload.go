@@ -1,0 +1,96 @@
+package meta
+
+import (
+	"time"
+
+	"berth/oci"
+)
+
+// An Upload is a blob on its way in, as it was when it was last suspended.
+type Upload struct {
+	ID         string
+	Repository oci.Name
+	Owner      string
+	Key        string // in the blob store
+	Algorithm  oci.Algorithm
+	HashState  []byte // of Algorithm over the bytes taken; nil, like StoreState, when there are none
+	StoreState []byte
+	Size       int64
+	// Epoch counts the writers. Who knows only an older one has been overtaken.
+	Epoch   int64
+	Created time.Time
+	Updated time.Time
+}
+
+const uploadColumns = `id, repository, owner, object_key, algorithm, hash_state, store_state, size, epoch, created, updated`
+
+func scanUpload(r scanner) (Upload, error) {
+	var u Upload
+	var created, updated int64
+	err := r.Scan(&u.ID, &u.Repository, &u.Owner, &u.Key, &u.Algorithm, &u.HashState, &u.StoreState, &u.Size, &u.Epoch, &created, &updated)
+	u.Created, u.Updated = fromMicros(created), fromMicros(updated)
+	return u, err
+}
+
+// CreateUpload adds u.
+func (tx *Tx) CreateUpload(u Upload) error {
+	_, err := tx.exec("write upload",
+		`INSERT INTO uploads (`+uploadColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		u.ID, string(u.Repository), u.Owner, u.Key, string(u.Algorithm), u.HashState, u.StoreState, u.Size, u.Epoch,
+		micros(u.Created), micros(u.Updated))
+	return err
+}
+
+// Upload returns the upload. Errors: ErrNotExist.
+func (tx *Tx) Upload(id string) (Upload, error) {
+	list, err := rows(tx, "find upload", `SELECT `+uploadColumns+` FROM uploads WHERE id = $1`, []any{id}, scanUpload)
+	if err == nil && len(list) == 0 {
+		err = ErrNotExist
+	}
+	if err != nil {
+		return Upload{}, err
+	}
+	return list[0], nil
+}
+
+// SuspendUpload writes how far u has come, and when. Errors: ErrNotExist, when
+// it is not there, or of another epoch.
+func (tx *Tx) SuspendUpload(u Upload) error {
+	return tx.execOne("suspend upload", `
+		UPDATE uploads SET hash_state = $3, store_state = $4, size = $5, updated = $6
+		WHERE id = $1 AND epoch = $2`, u.ID, u.Epoch, u.HashState, u.StoreState, u.Size, micros(u.Updated))
+}
+
+// OvertakeUpload begins another epoch of u, and returns it. Where no bytes are
+// kept yet, they will be under key. Errors: ErrNotExist.
+func (tx *Tx) OvertakeUpload(id, key string) (Upload, error) {
+	err := tx.execOne("overtake upload", `
+		UPDATE uploads SET epoch = epoch + 1,
+			object_key = CASE WHEN store_state IS NULL THEN $2 ELSE object_key END
+		WHERE id = $1`, id, key)
+	if err != nil {
+		return Upload{}, err
+	}
+	return tx.Upload(id)
+}
+
+// DeleteUpload removes the upload. Errors: ErrNotExist, when it is not there, or
+// of another epoch.
+func (tx *Tx) DeleteUpload(id string, epoch int64) error {
+	return tx.execOne("delete upload", `DELETE FROM uploads WHERE id = $1 AND epoch = $2`, id, epoch)
+}
+
+// CountUploads returns how many uploads the owner has, but counts only to limit.
+func (tx *Tx) CountUploads(owner string, limit int) (int, error) {
+	var n int
+	err := tx.row("count uploads", `SELECT COUNT(*) FROM (SELECT 1 FROM uploads WHERE owner = $1 LIMIT $2) AS some`,
+		[]any{owner, limit}, &n)
+	return n, err
+}
+
+// IdleUploads returns up to limit uploads that were last suspended before the
+// time, the oldest first.
+func (tx *Tx) IdleUploads(before time.Time, limit int) ([]Upload, error) {
+	return rows(tx, "list idle uploads", `SELECT `+uploadColumns+` FROM uploads WHERE updated < $1 ORDER BY updated LIMIT $2`,
+		[]any{micros(before), limit}, scanUpload)
+}

@@ -1,0 +1,173 @@
+package meta
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// maxBatch is how many updates may share a commit.
+const maxBatch = 128
+
+// An update is one call of Update, on its way through the writer. Its fn runs in
+// the goroutine that called Update, while the writer waits.
+type update struct {
+	ctx  context.Context
+	turn chan *Tx      // the writer gives the transaction
+	ran  chan struct{} // and has it back
+	done chan struct{} // closed when err is what Update returns
+	err  error
+}
+
+// Update calls fn with a Tx that reads and writes, and returns nil when what it
+// wrote is durable. When fn returns an error or panics, nothing is written;
+// Update returns that error as it is.
+//
+// Updates run one after the other, and a few of them are committed together; an
+// error of one does not touch the others. fn must not wait for anything.
+// Errors: the context's, if fn was not called; ErrUnknownOutcome, ErrNoSpace,
+// ErrDamaged, ErrClosed.
+func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	u := &update{ctx: ctx, turn: make(chan *Tx), ran: make(chan struct{}, 1), done: make(chan struct{})}
+	select {
+	case db.queue <- u:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.closing:
+		return ErrClosed
+	}
+	select {
+	case tx := <-u.turn:
+		u.call(fn, tx)
+		<-u.done
+	case <-u.done:
+	}
+	return u.err
+}
+
+// errNotReturned is the error of an fn that panicked.
+var errNotReturned = errors.New("the update did not return")
+
+func (u *update) call(fn func(*Tx) error, tx *Tx) {
+	defer func() { u.ran <- struct{}{} }()
+	u.err = errNotReturned
+	err := fn(tx)
+	if err == nil {
+		err = tx.err
+	}
+	u.err = err
+}
+
+func (db *DB) writeLoop() {
+	defer close(db.stopped)
+	for {
+		select {
+		case u := <-db.queue:
+			db.writeBatch(u)
+		case <-db.closing:
+			return
+		}
+	}
+}
+
+// writeBatch runs first, and every update that waits by then, in one
+// transaction. It tells none of them before the commit.
+func (db *DB) writeBatch(first *update) {
+	batch := []*update{first}
+	err := db.begin()
+	for u := first; err == nil && u != nil; {
+		if err = db.run(u); err != nil || len(batch) == maxBatch {
+			break
+		}
+		if u = db.next(); u != nil {
+			batch = append(batch, u)
+		}
+	}
+	if err == nil {
+		err = db.commit()
+	}
+	if err != nil {
+		db.reset()
+	}
+	for _, u := range batch {
+		if u.err == nil {
+			u.err = err
+		}
+		if u.err == nil {
+			db.updates.Add(1)
+		}
+		if errors.Is(u.err, ErrDamaged) {
+			db.damaged.Store(true)
+		}
+		close(u.done)
+	}
+}
+
+// next returns an update that waits, nil when none does.
+func (db *DB) next() *update {
+	select {
+	case u := <-db.queue:
+		return u
+	default:
+		return nil
+	}
+}
+
+func (db *DB) begin() error {
+	if db.damaged.Load() {
+		return ErrDamaged
+	}
+	if db.writer == nil {
+		c, err := newConn(db.write)
+		if err != nil {
+			return fmt.Errorf("connect to the database: %w", translate(err))
+		}
+		db.writer = c
+	}
+	if err := db.writer.exec("BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin to write: %w", translate(err))
+	}
+	return nil
+}
+
+func (db *DB) commit() error {
+	if err := db.writer.exec("COMMIT"); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, translate(err))
+	}
+	db.commits.Add(1)
+	return nil
+}
+
+// reset gives up the connection, and with it a transaction that may be open.
+func (db *DB) reset() {
+	if db.writer != nil {
+		db.writer.discard()
+		db.writer = nil
+	}
+}
+
+// run runs u, so that nothing is left of it when it fails. Its own error goes to
+// u; the error returned means that the transaction itself is lost, as SQLite
+// rolls it back when the disk is full or does not answer.
+func (db *DB) run(u *update) error {
+	if u.err = u.ctx.Err(); u.err != nil {
+		return nil
+	}
+	if err := db.writer.exec("SAVEPOINT one"); err != nil {
+		return fmt.Errorf("write: %w", translate(err))
+	}
+	u.turn <- &Tx{conn: db.writer}
+	<-u.ran
+	if u.err != nil {
+		if err := db.writer.exec("ROLLBACK TO one"); err != nil {
+			return fmt.Errorf("the transaction was lost: %w", errors.Join(u.err, translate(err)))
+		}
+	}
+	if err := db.writer.exec("RELEASE one"); err != nil {
+		return fmt.Errorf("write: %w", translate(err))
+	}
+	return nil
+}
