@@ -116,14 +116,21 @@ func (s *Server) admit(x *exchange) error {
 		return nil
 	}
 	if !s.may(&x.caller, x.op.action, x.target) {
-		return &access.DeniedError{Reason: deniedReason(x)}
+		if x.op.action == access.Delete {
+			return x.denied("delete from " + string(x.target.repo))
+		}
+		return x.denied("push to " + string(x.target.repo))
 	}
 	x.allow = without(x.allow, x.r.Method)
 	return oci.Errorf(oci.Unsupported, "%s", off)
 }
 
-func deniedReason(x *exchange) string {
-	return fmt.Sprintf("%s may not %s in %s", x.caller.Identity, x.op.action, x.target.repo)
+// denied is the refusal of a caller who may not do what is said.
+func (x *exchange) denied(what string) error {
+	if x.caller.Anonymous() {
+		return &access.DeniedError{Reason: "log in to " + what}
+	}
+	return &access.DeniedError{Reason: "user " + x.caller.Name + " may not " + what}
 }
 
 // may reports whether the caller may do action on what the target names, as far

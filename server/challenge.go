@@ -88,7 +88,23 @@ func (s *Server) challenge(x *exchange, scope auth.Scope, reason string) *challe
 	if scope.Type != "" {
 		c.scope = scope.String()
 	}
+	if from := x.mountSource(); from != "" {
+		c.scope += " " + auth.Scope{Type: access.TypeRepository, Name: string(from), Actions: []string{"pull"}}.String()
+	}
 	return c
+}
+
+// mountSource returns the repository that a blob is to be mounted from: a token
+// for the request has to be for that one too. It tells nothing about either.
+func (x *exchange) mountSource() oci.Name {
+	if x.target.kind != kindUploads || !x.query.Has("mount") {
+		return ""
+	}
+	from, err := oci.ParseName(x.query.Get("from"))
+	if err != nil || from == x.target.repo {
+		return ""
+	}
+	return from
 }
 
 // refuse is the answer to who may not do what he asked. A bearer is told what

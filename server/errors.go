@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -114,10 +113,12 @@ func (s *Server) answerTo(x *exchange, err error) answer {
 		return s.challenged(x, "", auth.ErrBadCredentials.Error())
 	case errors.As(err, &throttled):
 		return answer{status: http.StatusTooManyRequests, code: oci.TooManyRequests, message: "too many wrong passwords", retry: max(throttled.RetryAfter, time.Second)}
+	case errors.As(err, &body) && body.told() != nil:
+		return *body.told()
 	case errors.As(err, &left), x.r.Context().Err() != nil:
 		return answer{status: statusGone, code: oci.Unknown, message: "the client has left", last: true}
 	case errors.As(err, &body):
-		return bodyAnswer(body)
+		return answer{status: http.StatusBadRequest, code: oci.SizeInvalid, message: "the body is not well-formed, or ended early", last: true}
 	case errors.As(err, &status):
 		return answer{status: status.status, code: status.err.Code, message: status.err.Message, last: status.status == http.StatusRequestEntityTooLarge}
 	case errors.As(err, &told):
@@ -139,15 +140,17 @@ func tell(code oci.Code, message string, detail any) answer {
 	return a
 }
 
-func bodyAnswer(err *bodyError) answer {
+// told is the answer to a client that is still there, and was cut off. Its
+// context is done nevertheless.
+func (e *bodyError) told() *answer {
 	var large *http.MaxBytesError
 	switch {
-	case errors.As(err, &large):
-		return answer{status: http.StatusRequestEntityTooLarge, code: oci.SizeInvalid, message: fmt.Sprintf("the body is larger than %d bytes", large.Limit), last: true}
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return answer{status: http.StatusRequestTimeout, code: oci.SizeInvalid, message: "the body came too slowly", last: true}
+	case errors.As(e.err, &large):
+		return &answer{status: http.StatusRequestEntityTooLarge, code: oci.SizeInvalid, message: fmt.Sprintf("the body is larger than %d bytes", large.Limit), last: true}
+	case errors.Is(e.err, os.ErrDeadlineExceeded):
+		return &answer{status: http.StatusRequestTimeout, code: oci.SizeInvalid, message: "the body came too slowly", last: true}
 	}
-	return answer{status: http.StatusBadRequest, code: oci.SizeInvalid, message: "the body ended early", last: true}
+	return nil
 }
 
 // fail answers with an error. Once an answer has begun there is nothing left

@@ -65,7 +65,7 @@ func (s *Server) showMetrics(x *exchange) error {
 		return errNoPath
 	}
 	if !s.may(&x.caller, access.Admin, target{}) {
-		return &access.DeniedError{Reason: x.caller.Identity.String() + " may not manage the registry"}
+		return x.denied("manage the registry")
 	}
 	x.w.Header().Set("Cache-Control", "no-store")
 	s.o.Metrics.ServeHTTP(x.w, x.r)

@@ -114,7 +114,7 @@ func pageLimit(n int) int {
 // NewHTTPServer returns an http.Server for h that bounds what a client may
 // take before a handler sees it. Addresses, TLS and protocols are the caller's.
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	const slack = 4 << 10 // which net/http allows on top
+	const slack = 8 << 10 // which net/http allows on top
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: headerTime,

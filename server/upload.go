@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"berth/access"
 	"berth/oci"
 	"berth/registry"
 )
@@ -62,7 +63,8 @@ func uploadOptions(x *exchange) registry.UploadOptions {
 }
 
 // mount tries to have the blob from another repository. Whatever the reason why
-// not, the client is to upload it: so it does not learn what is elsewhere.
+// not, the client is to upload it: so it does not learn what is elsewhere. Only
+// who might mount with a better token is told to get one.
 func (s *Server) mount(x *exchange) (done bool, err error) {
 	d, err := x.digestOf("mount")
 	if err != nil {
@@ -78,12 +80,25 @@ func (s *Server) mount(x *exchange) (done bool, err error) {
 			return false, err
 		}
 	}
+	if source := (target{repo: from, digest: d}); from != "" && s.narrow(x.caller, source) {
+		return false, &access.DeniedError{Scope: x.scope(), Reason: "the token is not for " + string(from)}
+	}
 	if _, err = x.registry.MountBlob(x.r.Context(), x.target.repo, from, d); err != nil {
 		s.o.Log.DebugContext(x.r.Context(), "blob not mounted", "ref", x.id, "error", err)
 		return false, nil
 	}
 	s.created(x, d)
 	return true, nil
+}
+
+// narrow reports whether the caller might pull what the target names, if only
+// his token were for it.
+func (s *Server) narrow(c access.Caller, t target) bool {
+	if !c.Bearer || c.Expired || s.may(&c, access.Pull, t) {
+		return false
+	}
+	c.Bearer = false
+	return s.may(&c, access.Pull, t)
 }
 
 // uploadAtOnce takes a blob whose bytes are the body: all of it, or nothing.

@@ -1,0 +1,117 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+func TestOrigin(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	tests := []struct {
+		name, peer string
+		headers    []string
+		want       string
+	}{
+		{"nobody else", "192.0.2.1:5", nil, "http://r.test 192.0.2.1"},
+		{"not trusted", "192.0.2.1:5", []string{"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil.test", "Forwarded: for=203.0.113.9;host=evil.test"}, "http://r.test 192.0.2.1"},
+		{"one proxy", "10.0.0.1:5", []string{"X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: hub.test:8443"}, "https://hub.test:8443 203.0.113.9"},
+		{"the client lies", "10.0.0.1:5", []string{"X-Forwarded-For: 1.1.1.1, 203.0.113.9"}, "http://r.test 203.0.113.9"},
+		{"two proxies", "10.0.0.1:5", []string{"X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 10.0.0.2"}, "http://r.test 203.0.113.9"},
+		{"no address", "10.0.0.1:5", []string{"X-Forwarded-For: unknown"}, "http://r.test 10.0.0.1"},
+		{"no scheme", "10.0.0.1:5", []string{"X-Forwarded-Proto: gopher"}, "http://r.test 10.0.0.1"},
+		{"RFC 7239", "10.0.0.1:5", []string{`Forwarded: for="[2001:db8::1]:47";proto=https;host="hub.test"`}, "https://hub.test 2001:db8::1"},
+		{"RFC 7239, two", "[fd00::1]:5", []string{"Forwarded: for=1.1.1.1;host=evil.test, for=203.0.113.9;proto=https;host=hub.test"}, "https://hub.test 203.0.113.9"},
+		{"RFC 7239, two proxies", "10.0.0.1:5", []string{"Forwarded: for=203.0.113.9;proto=https;host=hub.test, for=10.0.0.2"}, "https://hub.test 203.0.113.9"},
+		{"mapped", "[::ffff:10.0.0.1]:5", []string{"X-Forwarded-For: ::ffff:203.0.113.9"}, "http://r.test 203.0.113.9"},
+		{"local socket", "@", []string{"X-Forwarded-For: 203.0.113.9"}, "http://r.test invalid IP"},
+	}
+	for _, test := range tests {
+		r := &http.Request{RemoteAddr: test.peer, Host: "r.test", Header: make(http.Header)}
+		for _, h := range test.headers {
+			name, value, _ := strings.Cut(h, ": ")
+			r.Header.Add(name, value)
+		}
+		o := originOf(r, trusted)
+		if got := o.scheme + "://" + o.host + " " + o.addr.String(); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
+}
+
+func TestParseChunk(t *testing.T) {
+	tests := []struct {
+		header string
+		length int64
+		want   chunk
+		bad    bool
+	}{
+		{"", 5, chunk{}, false},
+		{"0-4", 5, chunk{true, 0}, false},
+		{"bytes 10-14/20", 5, chunk{true, 10}, false},
+		{"10-14/*", -1, chunk{true, 10}, false},
+		{"10-14", 4, chunk{}, true},
+		{"14-10", 5, chunk{}, true},
+		{"10", 5, chunk{}, true},
+		{"-5", 5, chunk{}, true},
+		{"0-18446744073709551615", 5, chunk{}, true},
+		{"a-b", 5, chunk{}, true},
+	}
+	for _, test := range tests {
+		r := &http.Request{Header: http.Header{"Content-Range": {test.header}}, ContentLength: test.length}
+		got, err := parseChunk(r)
+		if got != test.want || (err != nil) != test.bad {
+			t.Errorf("%q with %d bytes: %+v, %v", test.header, test.length, got, err)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"team/app":       `"team/app"`,
+		`a"b\c`:          `"a'b'c"`,
+		"x\r\nEvil: yes": `"x??Evil: yes"`,
+		"für":            `"f?r"`,
+	} {
+		if got := quote(in); got != want {
+			t.Errorf("quote(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestMatches(t *testing.T) {
+	etag := `"` + someDigest + `"`
+	for header, want := range map[string]bool{
+		etag: true, someDigest: true, "W/" + etag: true, "*": true, `"x", ` + etag: true,
+		"": false, `"x"`: false, someDigest + "0": false,
+	} {
+		if got := matches([]string{header}, etag); got != want {
+			t.Errorf("If-None-Match %s: %v", header, got)
+		}
+	}
+}
+
+// FuzzHeaders: whatever a client sends, a challenge stays one line with balanced
+// quotes, and no address comes from a peer that is not trusted.
+func FuzzHeaders(f *testing.F) {
+	f.Add("for=1.2.3.4;host=a", "1.2.3.4", "0-1", "bytes=0-1,-0")
+	f.Add(`for="[::1]:1`, "unknown", "bytes 0-", "bytes=")
+	f.Fuzz(func(t *testing.T, forwarded, forwardedFor, contentRange, byteRange string) {
+		r := &http.Request{RemoteAddr: "192.0.2.1:5", Host: "r.test", Header: http.Header{
+			"Forwarded": {forwarded}, "X-Forwarded-For": {forwardedFor}, "X-Forwarded-Host": {forwarded}, "Content-Range": {contentRange},
+		}}
+		if o := originOf(r, nil); o.host != "r.test" || o.addr != netip.MustParseAddr("192.0.2.1") {
+			t.Errorf("an untrusted peer is believed: %+v", o)
+		}
+		originOf(r, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")})
+		soundRange(byteRange)
+		if c, err := parseChunk(r); err == nil && c.first < 0 {
+			t.Errorf("Content-Range %q begins at %d", contentRange, c.first)
+		}
+		h := (&challenge{realm: forwarded, service: forwardedFor, scope: contentRange, err: invalidToken}).header(byteRange)
+		if strings.ContainsAny(h, "\r\n\x00\\") || strings.Count(h, `"`) != 10 {
+			t.Errorf("challenge %q", h)
+		}
+	})
+}
