@@ -34,6 +34,19 @@ func printResult(cmd *cobra.Command, v any, rows [][]string) error {
 	return fmt.Errorf("-o %s: it must be table or json", format)
 }
 
+// printText writes v as JSON where -o json was given, and else as the text.
+func printText(cmd *cobra.Command, v any, text string) error {
+	format, err := cmd.Flags().GetString("output")
+	if err != nil {
+		return err
+	}
+	if format == "table" {
+		_, err := io.WriteString(cmd.OutOrStdout(), text)
+		return err
+	}
+	return printResult(cmd, v, nil)
+}
+
 func printTable(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"berth/admin"
+)
+
+// withAPI calls do with the management of the data that the configuration
+// names: through the server that holds it, or directly when none does.
+func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
+	cfg, err := configOf(cmd)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(cfg.dataDir(), socketName)
+	if answered(path) {
+		client := admin.NewClient(func(ctx context.Context) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", path)
+		})
+		defer client.Close()
+		return do(client)
+	}
+	log := newLogger(cmd.ErrOrStderr(), quietLevel(), logConfig{})
+	core, err := openCore(cmd.Context(), cfg, log)
+	if errors.Is(err, errLocked) {
+		return fmt.Errorf("%w, but does not answer on %s", err, path)
+	}
+	if err != nil {
+		return err
+	}
+	defer core.close()
+	return do(core.management(nil))
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"berth/admin"
+)
+
+func newAccessCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "access",
+		Short:   "Ask what the access rules say",
+		Example: "  berth access explain alice push team/app:v1\n  berth access explain --ref 7KQ2M4XNPA\n  berth access test",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return errors.New("access: name what to do") },
+	}
+	cmd.AddCommand(newAccessExplain(), newAccessTest())
+	return cmd
+}
+
+func newAccessExplain() *cobra.Command {
+	var ref string
+	var q admin.Question
+	cmd := &cobra.Command{
+		Use:   "explain USER ACTION REPO[:TAG]",
+		Short: "Say what a user may do, and which rule says so",
+		Long: "Says whether USER may do ACTION to a repository, which rule decided, and which rules\n" +
+			"nearly did. USER is anonymous for who has not logged in. With --ref it says why the\n" +
+			"request was refused whose message ended in that reference.",
+		Example: "  berth access explain alice push team/app:v1\n  berth access explain bob pull team/app --group developers --from 10.1.2.3\n  berth access explain --ref 7KQ2M4XNPA",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if ref != "" {
+				return cobra.NoArgs(cmd, args)
+			}
+			if len(args) == 2 && args[1] == "admin" {
+				return nil
+			}
+			return cobra.ExactArgs(3)(cmd, args)
+		},
+		RunE: operation(func(cmd *cobra.Command, args []string) error {
+			return withAPI(cmd, func(api admin.API) error {
+				if ref != "" {
+					return explainRef(cmd, api, ref)
+				}
+				q.User, q.Action = args[0], args[1]
+				if len(args) == 3 {
+					q.Repository = args[2]
+				}
+				return explain(cmd, api, q)
+			})
+		}),
+	}
+	cmd.Flags().StringVar(&ref, "ref", "", "`REFERENCE` at the end of a refusal")
+	cmd.Flags().StringSliceVar(&q.Groups, "group", nil, "`GROUP` that the user is taken to be in as well")
+	cmd.Flags().StringVar(&q.Addr, "from", "", "`ADDRESS` that the user is taken to come from")
+	addOutputFlag(cmd)
+	return cmd
+}
+
+func explain(cmd *cobra.Command, api admin.API, q admin.Question) error {
+	e, err := api.Explain(cmd.Context(), q)
+	if err != nil {
+		return err
+	}
+	return printText(cmd, e, e.String())
+}
+
+func explainRef(cmd *cobra.Command, api admin.API, ref string) error {
+	r, err := api.ExplainRef(cmd.Context(), ref)
+	if err != nil {
+		return err
+	}
+	text := fmt.Sprintf("%s: %s was refused (%d)", r.Time.Format(time.RFC3339), r.User, r.Status)
+	if r.Addr != "" {
+		text += " from " + r.Addr
+	}
+	if r.Scope != "" {
+		text += ", " + r.Scope
+	}
+	text += ": " + r.Reason + "\n"
+	if r.Explanation != nil {
+		text += "as the rules stand now:\n" + r.Explanation.String()
+	}
+	return printText(cmd, r, text)
+}
+
+func newAccessTest() *cobra.Command {
+	return &cobra.Command{
+		Use:     "test",
+		Short:   "Run the accesstests of the configuration",
+		Example: "  berth access test --config config.yml",
+		Args:    cobra.NoArgs,
+		RunE: operation(func(cmd *cobra.Command, _ []string) error {
+			cfg, err := configOf(cmd)
+			if err != nil {
+				return err
+			}
+			if _, err := cfg.policy(); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "%d accesstests hold\n", len(cfg.AccessTests))
+			return nil
+		}),
+	}
+}

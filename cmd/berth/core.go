@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"berth/access"
+	"berth/admin"
+	"berth/auth"
+	"berth/auth/account"
+	"berth/auth/htpasswd"
+	"berth/auth/token"
+	"berth/blob"
+	"berth/blob/disk"
+	"berth/blob/memory"
+	"berth/local"
+	"berth/meta"
+)
+
+// A core is what a configuration stands for, without a server: the data, and
+// the gate in front of it. It holds the lock of the data until close.
+type core struct {
+	dir      string // of the lock, the local socket and, unless configured, the database
+	lock     *os.File
+	db       *meta.DB
+	registry *local.Registry
+	closers  []func() error
+
+	accounts *account.Accounts
+	htpasswd *htpasswd.File // nil without auth.htpasswd
+	verifier *auth.Verifier
+	issuer   *token.Issuer
+	policy   atomic.Pointer[access.Policy]
+}
+
+// openCore opens the data that cfg names, and what stands in front of it.
+// Errors: errLocked, while another process has the data.
+func openCore(ctx context.Context, cfg *Config, log *slog.Logger) (*core, error) {
+	c := &core{dir: cfg.dataDir()}
+	if err := c.open(ctx, cfg, log); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
+}
+
+func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
+	policy, err := cfg.policy()
+	if err != nil {
+		return err
+	}
+	c.policy.Store(policy)
+	if err := c.openData(ctx, cfg, log); err != nil {
+		return err
+	}
+	return c.openGate(ctx, cfg, log)
+}
+
+func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err error) {
+	database := cfg.databasePath()
+	if cfg.storageDriver() == "filesystem" {
+		if err := checkAdopted(c.dir, database); err != nil {
+			return err
+		}
+	}
+	if c.lock, err = lockData(c.dir); err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.lock.Close)
+	store, closeStore, err := openStore(cfg)
+	if err != nil {
+		return err
+	}
+	c.closers = append(c.closers, closeStore)
+	if err := os.MkdirAll(filepath.Dir(database), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the database: %w", err)
+	}
+	if c.db, err = meta.OpenSQLite(ctx, database, meta.Options{}); err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.db.Close)
+	if c.registry, err = local.Open(ctx, store, c.db, local.Options{Log: log}); err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.registry.Close)
+	return nil
+}
+
+// openStore is the table of drivers.
+func openStore(cfg *Config) (blob.Store, func() error, error) {
+	switch driver := cfg.storageDriver(); driver {
+	case "filesystem":
+		store, err := disk.Open(cfg.dataDir())
+		if err != nil {
+			return nil, nil, err
+		}
+		return store, store.Close, nil
+	case "inmemory":
+		return memory.New(), func() error { return nil }, nil
+	default:
+		return nil, nil, fmt.Errorf("storage.%s: not available yet", driver)
+	}
+}
+
+// openGate is the table of authenticators, in the order in which they are asked.
+func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err error) {
+	hasher := auth.NewHasher(auth.HasherOptions{})
+	if c.accounts, err = account.New(ctx, c.db.Accounts(), hasher); err != nil {
+		return err
+	}
+	var backends []auth.Authenticator
+	if cfg.Auth.Accounts.Enabled {
+		backends = append(backends, c.accounts)
+	}
+	if path := cfg.Auth.Htpasswd.Path; path != "" {
+		if c.htpasswd, err = htpasswd.Open(path, hasher, htpasswd.Options{Log: log}); err != nil {
+			return err
+		}
+		backends = append(backends, c.htpasswd)
+	}
+	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups})
+	c.issuer, err = token.NewIssuer(ctx, c.db.Tokens(), token.Options{
+		Service:    cfg.Auth.Issuer.Service,
+		Issuer:     cfg.Auth.Issuer.Service,
+		Expiration: cfg.Auth.Issuer.Expiration,
+		Resolve:    c.verifier.Resolve,
+		Log:        log,
+	})
+	return err
+}
+
+// management returns what manages the data of c.
+func (c *core) management(refusals *admin.Refusals) *admin.Service {
+	return &admin.Service{
+		Accounts: c.accounts,
+		Logins:   c.issuer,
+		Policy:   c.policy.Load,
+		Lookup:   c.verifier.Lookup,
+		Refusals: refusals,
+	}
+}
+
+// close gives everything back, the lock last.
+func (c *core) close() error {
+	var errs []error
+	for i := len(c.closers) - 1; i >= 0; i-- {
+		errs = append(errs, c.closers[i]())
+	}
+	return errors.Join(errs...)
+}

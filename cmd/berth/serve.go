@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"berth/access"
+	"berth/admin"
+	"berth/auth"
+	"berth/auth/account"
+	"berth/guard"
+	"berth/registry"
+	"berth/server"
+)
+
+const (
+	reapInterval = time.Hour
+	// defaultDrain is how long requests may go on after the signal to stop,
+	// where http.draintimeout says nothing.
+	defaultDrain = 30 * time.Second
+)
+
+func newServeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve [CONFIG]",
+		Short: "Run the registry",
+		Long: "Runs the registry until it is told to stop by SIGTERM or SIGINT. Without CONFIG it reads\n" +
+			"$REGISTRY_CONFIGURATION_PATH, else /etc/berth/config.yml, else /etc/docker/registry/config.yml,\n" +
+			"else /etc/distribution/config.yml; where there is none, it listens on 127.0.0.1:5000 and keeps\n" +
+			"its data in $BERTH_DATA or ./berth-data. SIGHUP reads the configuration again.",
+		Example: "  berth serve\n  berth serve /etc/docker/registry/config.yml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: operation(func(cmd *cobra.Command, args []string) error {
+			src, err := sourceOf(cmd, args)
+			if err != nil {
+				return err
+			}
+			return serve(cmd.Context(), src, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		}),
+	}
+}
+
+// serve runs the registry until ctx ends.
+func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
+	cfg, warnings, err := src.load()
+	if err != nil {
+		return err
+	}
+	level := new(slog.LevelVar)
+	level.Set(logLevel(string(cfg.Log.Level)))
+	log := newLogger(stderr, level, cfg.Log)
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	core, err := openCore(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	r := &running{src: src, cfg: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr}
+	return errors.Join(r.run(ctx), core.close())
+}
+
+// running is a registry that serves.
+type running struct {
+	src            source
+	cfg            *Config // as it was at the start
+	core           *core
+	level          *slog.LevelVar
+	log            *slog.Logger
+	stdout, stderr io.Writer
+
+	health   health
+	refusals admin.Refusals
+	metrics  *prometheus.Registry
+	servers  []*http.Server
+	failed   chan error
+	work     sync.WaitGroup
+}
+
+func (r *running) run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer r.work.Wait()
+	defer stop()
+	if r.core.htpasswd != nil {
+		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)
+	}
+	if !r.cfg.authenticates() {
+		r.log.Warn("no authentication is configured: everybody may push, pull and delete; add an auth: section")
+	}
+	if err := r.listen(ctx); err != nil {
+		r.shutDown()
+		return err
+	}
+	if err := r.firstAdmin(ctx); err != nil {
+		r.shutDown()
+		return err
+	}
+	r.startWork(ctx)
+	select {
+	case <-ctx.Done():
+	case err := <-r.failed:
+		r.shutDown()
+		return err
+	}
+	r.log.Info("stopping", "drain", r.drainTime())
+	r.shutDown()
+	return nil
+}
+
+// listen opens every address and serves on it.
+func (r *running) listen(ctx context.Context) error {
+	r.failed = make(chan error, 3) // one for each address
+	r.metrics = prometheus.NewRegistry()
+	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s := server.New(r.serverOptions())
+	if err := r.listenMain(ctx, s); err != nil {
+		return err
+	}
+	if addr := r.cfg.HTTP.Debug.Addr; addr != "" {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listen on http.debug.addr %q: %w", addr, err)
+		}
+		r.serveOn(l, server.NewHTTPServer(s.Debug(), r.log))
+		r.log.Info("listening for debugging", "addr", l.Addr().String())
+	}
+	l, err := listenAdmin(r.core.dir)
+	if err != nil {
+		return err
+	}
+	r.serveOn(l, server.NewHTTPServer(admin.Handler(r.core.management(&r.refusals), r.log), r.log))
+	return nil
+}
+
+func (r *running) listenMain(ctx context.Context, h http.Handler) error {
+	c := r.cfg.HTTP
+	l, err := listen(c.Net, c.Addr)
+	if err != nil {
+		return err
+	}
+	hs := server.NewHTTPServer(h, r.log)
+	hs.Protocols = new(http.Protocols)
+	hs.Protocols.SetHTTP1(true)
+	hs.Protocols.SetHTTP2(!c.HTTP2.Disabled)
+	hs.Protocols.SetUnencryptedHTTP2(c.H2C.Enabled)
+	if c.TLS.Certificate != "" {
+		if err := r.secure(ctx, hs); err != nil {
+			return errors.Join(err, l.Close())
+		}
+	}
+	r.serveOn(l, hs)
+	r.log.Info("listening", "addr", l.Addr().String(), "tls", c.TLS.Certificate != "", "version", version)
+	return nil
+}
+
+// secure gives hs the certificate of the configuration, and keeps it current.
+func (r *running) secure(ctx context.Context, hs *http.Server) error {
+	c := r.cfg.HTTP
+	cert, err := loadCertificate(c.TLS.Certificate, c.TLS.Key)
+	if err != nil {
+		return err
+	}
+	if hs.TLSConfig, err = tlsConfig(cert, c.TLS.MinimumTLS, c.TLS.CipherSuites, !c.HTTP2.Disabled); err != nil {
+		return err
+	}
+	r.health.watch("http.tls", func() string { return cert.Degraded(time.Now()) })
+	r.work.Go(func() { cert.watch(ctx, r.log) })
+	return nil
+}
+
+func (r *running) serveOn(l net.Listener, hs *http.Server) {
+	r.servers = append(r.servers, hs)
+	r.work.Go(func() {
+		serve := hs.Serve
+		if hs.TLSConfig != nil {
+			serve = func(l net.Listener) error { return hs.ServeTLS(l, "", "") }
+		}
+		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
+			r.failed <- fmt.Errorf("serve on %s: %w", l.Addr(), err)
+		}
+	})
+}
+
+func (r *running) serverOptions() server.Options {
+	c := r.cfg
+	o := server.Options{
+		View:           r.view,
+		Policy:         r.core.policy.Load,
+		Service:        c.Auth.Issuer.Service,
+		Realm:          c.Auth.Htpasswd.Realm,
+		Prefix:         c.HTTP.Prefix,
+		RelativeURLs:   c.HTTP.RelativeURLs,
+		TrustedProxies: c.HTTP.TrustedProxies,
+		Headers:        http.Header(c.HTTP.Headers),
+		DeleteEnabled:  c.Storage.Delete.Enabled,
+		ReadOnly:       func() bool { return c.Storage.Maintenance.ReadOnly.Enabled },
+		MaxCatalog:     c.Catalog.MaxEntries,
+		MaxTags:        c.Tags.MaxTags,
+		Health:         func(context.Context) (bool, []string) { return true, r.health.degraded() },
+		Refused:        r.refused,
+		Metrics:        r.metrics,
+		Log:            r.log,
+	}
+	if c.authenticates() {
+		o.Verifier = r.core.verifier
+	}
+	if c.authenticates() && !c.basicOnly() {
+		o.Tokens = r.core.issuer
+	}
+	if host, err := url.Parse(c.HTTP.Host); err == nil && c.HTTP.Host != "" {
+		o.Host = host
+	}
+	if c.HTTP.Debug.Prometheus.Enabled {
+		o.MetricsPath = c.HTTP.Debug.Prometheus.Path
+	}
+	if !c.Log.AccessLog.Disabled {
+		o.AccessLog = r.stdout
+	}
+	return o
+}
+
+// view returns the registry as the caller may use it.
+func (r *running) view(c access.Caller) registry.Registry {
+	return guard.New(r.core.registry, c, r.core.policy.Load())
+}
+
+// refused remembers a refusal and logs it.
+func (r *running) refused(ctx context.Context, f server.Refusal) {
+	r.refusals.Add(admin.Refused{
+		Ref: f.Ref, Time: f.Time, Caller: f.Caller, Scope: f.Scope.String(), Tags: f.Tags, Reason: f.Reason, Status: f.Status,
+	})
+	r.log.InfoContext(ctx, "refused", "ref", f.Ref, "user", f.Caller.Subject.String(), "addr", f.Caller.Addr.String(),
+		"scope", f.Scope.String(), "status", f.Status, "reason", f.Reason)
+}
+
+// startWork starts what goes on beside the requests.
+func (r *running) startWork(ctx context.Context) {
+	r.work.Go(func() { r.core.issuer.Run(ctx) })
+	r.work.Go(func() { r.reap(ctx) })
+	r.work.Go(func() { r.watchConfig(ctx) })
+	if r.core.htpasswd != nil {
+		r.work.Go(func() { r.core.htpasswd.Run(ctx) })
+	}
+}
+
+func (r *running) reap(ctx context.Context) {
+	tick := time.NewTicker(reapInterval)
+	defer tick.Stop()
+	for {
+		if n, err := r.core.registry.ReapUploads(ctx); err != nil && ctx.Err() == nil {
+			r.log.Error("reap idle uploads", "error", err)
+		} else if n > 0 {
+			r.log.Info("reaped idle uploads", "count", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *running) drainTime() time.Duration {
+	if t := r.cfg.HTTP.DrainTimeout; t > 0 {
+		return t
+	}
+	return defaultDrain
+}
+
+// shutDown lets requests end for the drain time, and then cuts them.
+func (r *running) shutDown() {
+	ctx, cancel := context.WithTimeout(context.Background(), r.drainTime())
+	defer cancel()
+	var ending sync.WaitGroup
+	for _, hs := range r.servers {
+		ending.Go(func() {
+			if hs.Shutdown(ctx) != nil {
+				hs.Close()
+			}
+		})
+	}
+	ending.Wait()
+}
+
+// firstAdmin makes the account that a registry begins with.
+func (r *running) firstAdmin(ctx context.Context) error {
+	if !r.cfg.Auth.Accounts.Enabled || r.core.htpasswd != nil || len(r.core.accounts.List()) > 0 {
+		return nil
+	}
+	password, file := auth.Secret(""), os.Getenv("BERTH_ADMIN_PASSWORD_FILE")
+	if file != "" {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return fmt.Errorf("read $BERTH_ADMIN_PASSWORD_FILE: %w", err)
+		}
+		password = auth.Secret(strings.TrimRight(string(data), "\r\n"))
+	}
+	generated := file == ""
+	if generated {
+		password = account.NewPassword()
+	}
+	if err := r.core.accounts.Add(ctx, "admin", password, nil); err != nil {
+		return fmt.Errorf("make the account admin: %w", err)
+	}
+	if generated {
+		printWelcome(r.stderr, r.cfg.HTTP.Addr, password)
+	}
+	return nil
+}
