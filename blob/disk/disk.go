@@ -1,12 +1,13 @@
-// Package disk keeps streams as files below one folder, which belongs to the
-// Store alone.
+// Package disk keeps streams as files below one folder.
 //
 // A key is the path of its file. The file is made there when the stream begins
 // and is never renamed. While it is written its mode is 0200, and when it is
 // committed 0400: what its owner may not read is not committed yet. The files
 // of another registry, which are readable, can therefore be opened where they
 // are. A program that copies the folder under the same user cannot read the
-// unfinished files, and needs none of them.
+// unfinished files, and needs none of them. List shows every file whose path is
+// a key, whoever made it: who keeps other files below the folder has to tell
+// them from the streams.
 //
 // Nothing is acknowledged that a power cut takes away. Suspend and Commit sync
 // the file, its folder, and once in a process the parent of each folder on the
