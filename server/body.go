@@ -64,10 +64,10 @@ func (s *Server) readManifest(x *exchange) (data []byte, release func(), err err
 		return nil, nil, &bodyError{&http.MaxBytesError{Limit: oci.MaxManifestSize}}
 	}
 	var paid int64
-	release = func() { s.memory.Release(paid) }
+	free := func() { s.memory.Release(paid) }
 	defer func() {
 		if err != nil {
-			release()
+			free()
 		}
 	}()
 	_ = x.w.control.SetReadDeadline(time.Now().Add(manifestTime))
@@ -86,7 +86,7 @@ func (s *Server) readManifest(x *exchange) (data []byte, release func(), err err
 		n, err := body.Read(data[len(data):cap(data)])
 		data = data[:len(data)+n]
 		if err == io.EOF {
-			return data, release, nil
+			return data, free, nil
 		}
 		if err != nil {
 			return nil, nil, &bodyError{err}
