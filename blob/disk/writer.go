@@ -236,7 +236,7 @@ func (w *writer) commit() (blob.Info, error) {
 	return a.info(), w.close()
 }
 
-// sync makes the file durable, and the first time its name.
+// sync makes the file durable, and its name unless a Suspend has done that.
 func (w *writer) sync() error {
 	if err := w.store.sync(w.file); err != nil {
 		return err
@@ -244,11 +244,7 @@ func (w *writer) sync() error {
 	if w.named {
 		return nil
 	}
-	if err := w.store.syncEntry(w.key); err != nil {
-		return err
-	}
-	w.named = true
-	return nil
+	return w.store.syncEntry(w.key)
 }
 
 func (w *writer) Abort(ctx context.Context) error {
