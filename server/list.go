@@ -140,9 +140,7 @@ func streamTags(x *exchange, tags []registry.TagInfo, q registry.TagQuery, more 
 		}
 		var err error
 		if tags, err = x.registry.Tags(x.r.Context(), x.target.repo, q); err != nil {
-			if w.Flush() != nil || x.w.status == 0 {
-				x.w.WriteHeader(http.StatusOK)
-			}
+			w.Flush() // what has begun can only be broken off
 			return err
 		}
 		if more = len(tags) == q.Limit; more {

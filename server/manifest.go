@@ -6,12 +6,22 @@ import (
 	"slices"
 	"strings"
 
+	"berth/access"
 	"berth/oci"
 	"berth/registry"
 )
 
-// putManifest stores a manifest, under the tag or the digest of the path.
+// putManifest stores a manifest, under the tag or the digest of the path. The
+// view decides, but only when the manifest is here: who may not push at all is
+// not listened to.
 func (s *Server) putManifest(x *exchange) error {
+	if !s.may(&x.caller, access.Push, x.target) {
+		where := string(x.target.repo)
+		if tag := x.target.reference.Tag; tag != "" {
+			where += ":" + string(tag)
+		}
+		return x.denied("push to " + where)
+	}
 	options, err := putOptions(x)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"os"
@@ -27,6 +28,8 @@ type memory struct {
 	files  string
 	broken error
 	fail   error // what every call returns, when set
+	// failTags, when set, is the page of tags that does not come.
+	failTags int
 }
 
 type memoryRepo struct {
@@ -330,6 +333,10 @@ func (m *memory) Tags(_ context.Context, name oci.Name, q registry.TagQuery) ([]
 	if r == nil {
 		return nil, oci.Errorf(oci.NameUnknown, "there is no such repository")
 	}
+	if m.failTags == 1 {
+		return nil, errors.New("the disk is gone")
+	}
+	m.failTags = max(m.failTags-1, 0)
 	var tags []registry.TagInfo
 	for _, tag := range slices.Sorted(maps.Keys(r.tags)) {
 		if tag > q.After && len(tags) < q.Limit {

@@ -105,6 +105,21 @@ func TestManifestWithoutLength(t *testing.T) {
 	}
 }
 
+// TestRefusedUnread: who may not push is told so before he is asked for a body.
+func TestRefusedUnread(t *testing.T) {
+	f := newFixture(t)
+	for _, request := range []string{
+		"PUT /v2/team/app/manifests/v1", "PUT /v2/team/app/manifests/" + someDigest, "POST /v2/team/app/blobs/uploads/?digest=" + someDigest,
+		"PATCH /v2/team/app/blobs/uploads/up", "PUT /v2/team/app/blobs/uploads/up?digest=" + someDigest,
+	} {
+		f.seed("puller")
+		status := f.raw(request + " HTTP/1.1\r\nHost: a\r\n" + as("puller") + "\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n")
+		if status != "HTTP/1.1 403 Forbidden" {
+			t.Errorf("%s: %s", request, status)
+		}
+	}
+}
+
 // TestTooLargeUnread: a manifest that is announced as too large is refused
 // before the client is asked for it.
 func TestTooLargeUnread(t *testing.T) {
