@@ -1,0 +1,159 @@
+// Package local is the registry on this machine: bytes in a blob store, names in
+// a database, and the rules that hold between the two.
+//
+// Bytes are durable before a row names them, and a row is gone before its bytes
+// are. A crash therefore leaves bytes that nothing names, and nothing else.
+// Bytes that no longer are what they were when they were named are never served
+// as if they were: they count as missing, and whoever pushes them again heals
+// them for every repository.
+//
+// No lock and no transaction is held while a client's bytes are on their way.
+package local
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"berth/blob"
+	"berth/meta"
+	"berth/oci"
+	"berth/registry"
+)
+
+// Options are the choices of Open. The zero value is a good one.
+type Options struct {
+	Now            func() time.Time // time.Now
+	Rand           io.Reader        // crypto/rand.Reader; names uploads, so it must not be guessed
+	MaxOpenUploads int              // of one owner; 1,000
+	UploadIdle     time.Duration    // after which an upload is given up; 24 hours
+	Log            *slog.Logger     // slog.Default()
+}
+
+const (
+	defaultMaxOpenUploads = 1000
+	defaultUploadIdle     = 24 * time.Hour
+
+	cachedNames         = 50_000   // blobs and manifests of repositories
+	cachedManifestBytes = 16 << 20 // bytes of manifests
+	rememberedDamage    = 10_000   // keys
+)
+
+// A Registry is a registry.Registry. It starts no goroutines and needs no Close.
+type Registry struct {
+	store blob.Store
+	db    *meta.DB
+	o     Options
+
+	blobs     *cache[blobName, meta.Blob]
+	manifests *cache[manifestName, meta.Manifest]
+	bytes     *cache[oci.Digest, []byte]
+	damaged   *cache[string, string] // key -> the stamp under which its bytes were found to be wrong
+
+	mu       sync.Mutex
+	writers  map[string]*upload // by ID: who writes now
+	starting map[string]int     // by owner: uploads that have no row yet
+}
+
+var _ registry.Registry = (*Registry)(nil)
+
+type blobName struct {
+	repo   oci.Name
+	digest oci.Digest
+}
+
+type manifestName struct {
+	repo oci.Name
+	ref  oci.Reference
+}
+
+// Open returns the registry on store and db, which belong together for good:
+// the first Open marks them, and a later one refuses others with ErrInstance.
+// Nobody else may change db.
+func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Registry, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.MaxOpenUploads == 0 {
+		o.MaxOpenUploads = defaultMaxOpenUploads
+	}
+	if o.UploadIdle == 0 {
+		o.UploadIdle = defaultUploadIdle
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	r := &Registry{
+		store:     store,
+		db:        db,
+		o:         o,
+		blobs:     newCache[blobName, meta.Blob](cachedNames, nil),
+		manifests: newCache[manifestName, meta.Manifest](cachedNames, nil),
+		bytes:     newCache[oci.Digest](cachedManifestBytes, func(b []byte) int64 { return int64(len(b)) }),
+		damaged:   newCache[string, string](rememberedDamage, nil),
+		writers:   make(map[string]*upload),
+		starting:  make(map[string]int),
+	}
+	if err := r.checkInstance(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// random returns 40 hexadecimal digits that nobody can guess.
+func (r *Registry) random() (string, error) {
+	var b [20]byte
+	if _, err := io.ReadFull(r.o.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("read random bytes: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// newKey returns a key for bytes. Two digits are a folder, so that no folder
+// becomes large.
+func (r *Registry) newKey() (string, error) {
+	s, err := r.random()
+	if err != nil {
+		return "", err
+	}
+	return s[:2] + "/" + s[2:], nil
+}
+
+// storage adds the code that a client is told to an error of a full disk.
+func storage(err error) error {
+	if errors.Is(err, blob.ErrNoSpace) || errors.Is(err, meta.ErrNoSpace) {
+		return fmt.Errorf("%w: %w", oci.Errorf(oci.InsufficientStorage, "the registry is full"), err)
+	}
+	return err
+}
+
+// unknown returns the error for what is not in repo: of code, or NameUnknown
+// when there is no such repository.
+func unknown(tx *meta.Tx, repo oci.Name, code oci.Code, what string) error {
+	_, err := tx.Repository(repo)
+	switch {
+	case errors.Is(err, meta.ErrNotExist):
+		return oci.Errorf(oci.NameUnknown, "there is no such repository")
+	case err != nil:
+		return err
+	}
+	return oci.Errorf(code, "there is no such %s in the repository", what)
+}
+
+// repository returns the repository. Errors: oci.NameUnknown.
+func repository(tx *meta.Tx, repo oci.Name) (meta.RepositoryID, error) {
+	id, err := tx.Repository(repo)
+	if errors.Is(err, meta.ErrNotExist) {
+		err = oci.Errorf(oci.NameUnknown, "there is no such repository")
+	}
+	return id, err
+}

@@ -1,0 +1,261 @@
+package local
+
+import (
+	"context"
+	"encoding"
+	"errors"
+	"fmt"
+
+	"berth/blob"
+	"berth/meta"
+	"berth/oci"
+	"berth/registry"
+)
+
+// StartUpload implements registry.Writer. The key of the bytes is picked now;
+// the row is written when the upload is suspended, and not at all when it is
+// committed before.
+func (r *Registry) StartUpload(ctx context.Context, repo oci.Name, o registry.UploadOptions) (registry.Upload, error) {
+	if o.Algorithm == "" {
+		o.Algorithm = oci.SHA256
+	}
+	id, err := r.random()
+	if err != nil {
+		return nil, err
+	}
+	key, err := r.newKey()
+	if err != nil {
+		return nil, err
+	}
+	now := r.o.Now()
+	u := &upload{
+		r: r, ctx: ctx, hash: o.Algorithm.New(),
+		row: meta.Upload{ID: id, Repository: repo, Owner: o.Owner, Key: key, Algorithm: o.Algorithm, Created: now, Updated: now},
+	}
+	if err := r.admit(ctx, u); err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// admit makes u the writer of its upload, unless its owner has too many. An
+// upload on its way from the one count to the other counts twice for a moment.
+func (r *Registry) admit(ctx context.Context, u *upload) error {
+	r.mu.Lock()
+	r.starting[u.row.Owner]++
+	r.writers[u.row.ID] = u
+	n := r.starting[u.row.Owner]
+	r.mu.Unlock()
+	var rows int
+	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
+		rows, err = tx.CountUploads(u.row.Owner, r.o.MaxOpenUploads)
+		return err
+	})
+	if err == nil && n+rows > r.o.MaxOpenUploads {
+		err = oci.Errorf(oci.TooManyRequests, "there are already %d uploads open", r.o.MaxOpenUploads)
+	}
+	if err != nil {
+		r.leave(u)
+	}
+	return err
+}
+
+// enter makes u the writer of its upload, and returns who was it, nil for
+// nobody.
+func (r *Registry) enter(u *upload) *upload {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	earlier := r.writers[u.row.ID]
+	r.writers[u.row.ID] = u
+	return earlier
+}
+
+// leave undoes admit or enter, unless u was overtaken.
+func (r *Registry) leave(u *upload) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.writers[u.row.ID] == u {
+		delete(r.writers, u.row.ID)
+	}
+	if u.named {
+		return
+	}
+	if r.starting[u.row.Owner]--; r.starting[u.row.Owner] == 0 {
+		delete(r.starting, u.row.Owner)
+	}
+}
+
+// ResumeUpload implements registry.Writer. It goes on behind the bytes that were
+// last suspended.
+func (r *Registry) ResumeUpload(ctx context.Context, repo oci.Name, id string, o registry.UploadOptions) (registry.Upload, error) {
+	row, err := r.findUpload(ctx, repo, id, o.Owner)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{r: r, ctx: ctx, row: row, named: true}
+	u.mu.Lock() // who overtakes u waits until it is ready
+	defer u.mu.Unlock()
+	earlier := r.enter(u)
+	if earlier != nil {
+		err = u.overtake(context.WithoutCancel(ctx), earlier)
+	} else {
+		// It may have been suspended, or ended, since.
+		u.row, err = r.findUpload(ctx, repo, id, o.Owner)
+	}
+	if err == nil {
+		err = u.restore(context.WithoutCancel(ctx))
+	}
+	if err != nil {
+		u.end(errOver)
+		return nil, err
+	}
+	return u, nil
+}
+
+// findUpload returns the row. Errors: oci.BlobUploadUnknown, also when it is of
+// another repository or owner.
+func (r *Registry) findUpload(ctx context.Context, repo oci.Name, id, owner string) (row meta.Upload, err error) {
+	err = r.db.View(ctx, func(tx *meta.Tx) error {
+		row, err = tx.Upload(id)
+		return err
+	})
+	if errors.Is(err, meta.ErrNotExist) || err == nil && (row.Repository != repo || row.Owner != owner) {
+		err = unknownUpload()
+	}
+	row.ID = id
+	return row, err
+}
+
+func unknownUpload() error {
+	return oci.Errorf(oci.BlobUploadUnknown, "there is no such upload: begin again")
+}
+
+// overtake stops the earlier writer, and begins an epoch of its own.
+func (u *upload) overtake(ctx context.Context, earlier *upload) error {
+	earlier.mu.Lock()
+	var wrote blob.Writer
+	if earlier.ended == nil {
+		wrote = earlier.w
+		earlier.ended = errOvertaken
+	}
+	earlier.mu.Unlock()
+
+	key, err := u.r.newKey()
+	if err != nil {
+		return err
+	}
+	row := u.row
+	err = u.r.db.Update(ctx, func(tx *meta.Tx) error {
+		row, err = tx.OvertakeUpload(u.row.ID, key)
+		return err
+	})
+	if errors.Is(err, meta.ErrNotExist) {
+		return unknownUpload()
+	}
+	if err != nil {
+		return storage(fmt.Errorf("go on with upload: %w", err))
+	}
+	u.row = row
+	if wrote != nil && row.Key == key {
+		// What the earlier one wrote is under a key that no row names.
+		return wrote.Abort(ctx)
+	}
+	return nil
+}
+
+// restore takes up the state of the row.
+func (u *upload) restore(ctx context.Context) error {
+	u.hash = u.row.Algorithm.New()
+	if u.row.StoreState == nil {
+		return nil
+	}
+	if err := u.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.row.HashState); err != nil {
+		return fmt.Errorf("go on with upload: %w", err)
+	}
+	w, err := u.r.store.Resume(ctx, u.row.Key, u.row.StoreState)
+	if errors.Is(err, blob.ErrStale) {
+		if err := u.discard(ctx); err != nil {
+			return err
+		}
+		return unknownUpload()
+	}
+	if err != nil {
+		return storage(fmt.Errorf("go on with upload: %w", err))
+	}
+	u.w, u.size = w, u.row.Size
+	return nil
+}
+
+// UploadStatus implements registry.Writer. It tells of the bytes that were last
+// suspended, because ResumeUpload goes on there.
+func (r *Registry) UploadStatus(ctx context.Context, repo oci.Name, id string, o registry.UploadOptions) (int64, error) {
+	row, err := r.findUpload(ctx, repo, id, o.Owner)
+	return row.Size, err
+}
+
+// reapPage is how many idle uploads are looked up at a time.
+const reapPage = 100
+
+// ReapUploads removes the uploads that nobody went on with for UploadIdle, and
+// returns their number.
+func (r *Registry) ReapUploads(ctx context.Context) (int, error) {
+	before := r.o.Now().Add(-r.o.UploadIdle)
+	reaped := 0
+	for {
+		var idle []meta.Upload
+		err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
+			idle, err = tx.IdleUploads(before, reapPage)
+			return err
+		})
+		if err != nil {
+			return reaped, fmt.Errorf("look for idle uploads: %w", err)
+		}
+		n := reaped
+		for _, row := range idle {
+			ok, err := r.reap(ctx, row)
+			if err != nil {
+				return reaped, err
+			}
+			if ok {
+				reaped++
+			}
+		}
+		if len(idle) < reapPage || reaped == n {
+			return reaped, nil
+		}
+	}
+}
+
+// reap removes one upload, unless somebody writes to it.
+func (r *Registry) reap(ctx context.Context, row meta.Upload) (bool, error) {
+	u := &upload{r: r, ctx: ctx, row: row, named: true}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	r.mu.Lock()
+	_, busy := r.writers[row.ID]
+	if !busy {
+		r.writers[row.ID] = u
+	}
+	r.mu.Unlock()
+	if busy {
+		return false, nil
+	}
+	defer u.end(errOver)
+	err := r.db.Update(ctx, func(tx *meta.Tx) error {
+		now, err := tx.Upload(row.ID)
+		if err == nil && !now.Updated.Equal(row.Updated) {
+			return meta.ErrNotExist // it was used since
+		}
+		if err == nil {
+			err = tx.DeleteUpload(row.ID, row.Epoch)
+		}
+		return err
+	})
+	if errors.Is(err, meta.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("give up upload: %w", err)
+	}
+	return true, u.drop(ctx)
+}
