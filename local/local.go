@@ -118,6 +118,10 @@ func (r *Registry) random() (string, error) {
 	return hex.EncodeToString(b[:]), nil
 }
 
+// blobs is where the keys of this registry begin: the database, and what others
+// keep in the same place, stand beside it.
+const blobs = "blobs/"
+
 // newKey returns a key for bytes. Two digits are a folder, so that no folder
 // becomes large.
 func (r *Registry) newKey() (string, error) {
@@ -125,7 +129,7 @@ func (r *Registry) newKey() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return s[:2] + "/" + s[2:], nil
+	return blobs + s[:2] + "/" + s[2:], nil
 }
 
 // storage adds the code that a client is told to an error of a full disk.
