@@ -86,7 +86,6 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if c.registry, err = local.Open(ctx, store, c.db, local.Options{Log: log}); err != nil {
 		return err
 	}
-	c.closers = append(c.closers, c.registry.Close)
 	return nil
 }
 

@@ -14,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
 	"berth/access"
@@ -70,7 +68,8 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &running{src: src, cfg: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr}
+	r := &running{src: src, cfg: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
+		metrics: newMetrics(core.verifier.Stats)}
 	return errors.Join(r.run(ctx), core.close())
 }
 
@@ -85,7 +84,7 @@ type running struct {
 
 	health   health
 	refusals admin.Refusals
-	metrics  *prometheus.Registry
+	metrics  *metrics
 	servers  []*http.Server
 	failed   chan error
 	work     sync.WaitGroup
@@ -124,8 +123,6 @@ func (r *running) run(ctx context.Context) error {
 // listen opens every address and serves on it.
 func (r *running) listen(ctx context.Context) error {
 	r.failed = make(chan error, 3) // one for each address
-	r.metrics = prometheus.NewRegistry()
-	r.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s := server.New(r.serverOptions())
 	if err := r.listenMain(ctx, s); err != nil {
 		return err
@@ -212,7 +209,8 @@ func (r *running) serverOptions() server.Options {
 		MaxTags:        c.Tags.MaxTags,
 		Health:         func(context.Context) (bool, []string) { return true, r.health.degraded() },
 		Refused:        r.refused,
-		Metrics:        r.metrics,
+		Meter:          r.metrics,
+		Metrics:        r.metrics.handler(),
 		Log:            r.log,
 	}
 	if c.authenticates() {
@@ -238,13 +236,11 @@ func (r *running) view(c access.Caller) registry.Registry {
 	return guard.New(r.core.registry, c, r.core.policy.Load())
 }
 
-// refused remembers a refusal and logs it.
-func (r *running) refused(ctx context.Context, f server.Refusal) {
+// refused remembers a refusal, for those who ask about its reference.
+func (r *running) refused(_ context.Context, f server.Refusal) {
 	r.refusals.Add(admin.Refused{
 		Ref: f.Ref, Time: f.Time, Caller: f.Caller, Scope: f.Scope.String(), Tags: f.Tags, Reason: f.Reason, Status: f.Status,
 	})
-	r.log.InfoContext(ctx, "refused", "ref", f.Ref, "user", f.Caller.Subject.String(), "addr", f.Caller.Addr.String(),
-		"scope", f.Scope.String(), "status", f.Status, "reason", f.Reason)
 }
 
 // startWork starts what goes on beside the requests.
