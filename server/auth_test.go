@@ -185,7 +185,10 @@ func TestRefused(t *testing.T) {
 	if r.Ref == "AAAAAAAAAA" {
 		t.Error("the client chose the reference")
 	}
-	if log := f.log.String(); !strings.Contains(log, "ref="+r.Ref+" user=puller addr=127.0.0.1 scope=repository:team/app:pull,push") {
+
+	f = newFixture(t, func(o *Options) { o.Refused = nil })
+	a = f.do(get, "/v2/team/app/manifests/new", "", as("nobody"))
+	if log, ref := f.log.String(), a.Header.Get("X-Request-Id"); !strings.Contains(log, "ref="+ref+" user=nobody addr=127.0.0.1 scope=repository:team/app:pull") {
 		t.Errorf("log: %s", log)
 	}
 }

@@ -137,20 +137,15 @@ func (s *Server) refuse(x *exchange, scope auth.Scope, reason string) answer {
 	return a
 }
 
-// record tells the operator of a refusal. An anonymous one is how most clients
-// begin, and seldom worth a line.
-func (s *Server) record(x *exchange, a answer) {
-	r := a.refusal
+// record tells the operator of a refusal.
+func (s *Server) record(x *exchange, r *Refusal) {
 	x.refused = true
-	log := s.o.Log.InfoContext
-	if r.Caller.Anonymous() {
-		log = s.o.Log.DebugContext
-	}
-	log(x.r.Context(), "refused", "ref", r.Ref, "user", r.Caller.String(), "addr", addrString(r.Caller.Addr),
-		"scope", r.Scope.String(), "reason", r.Reason, "status", r.Status)
 	if s.o.Refused != nil {
 		s.o.Refused(x.r.Context(), *r)
+		return
 	}
+	s.o.Log.InfoContext(x.r.Context(), "refused", "ref", r.Ref, "user", r.Caller.String(), "addr", addrString(r.Caller.Addr),
+		"scope", r.Scope.String(), "reason", r.Reason, "status", r.Status)
 }
 
 // scope returns what a token has to be for, for this request.

@@ -168,7 +168,7 @@ func (s *Server) fail(x *exchange, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	if a.refusal != nil {
-		s.record(x, a)
+		s.record(x, a.refusal)
 	}
 	h := x.w.Header()
 	if a.status == http.StatusMethodNotAllowed {

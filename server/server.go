@@ -56,6 +56,7 @@ type Options struct {
 	// not as they should be. Nil is all well.
 	Health func(context.Context) (ready bool, degraded []string)
 	// Refused is called for each request whose caller may not do what he asked.
+	// When nil, they are logged.
 	Refused func(context.Context, Refusal)
 	// Meter is told of every request; nil is nobody. Metrics shows what there
 	// is to show: to admins, and under MetricsPath, unless empty, on the debug
