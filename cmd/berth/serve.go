@@ -236,11 +236,13 @@ func (r *running) view(c access.Caller) registry.Registry {
 	return guard.New(r.core.registry, c, r.core.policy.Load())
 }
 
-// refused remembers a refusal, for those who ask about its reference.
-func (r *running) refused(_ context.Context, f server.Refusal) {
+// refused remembers a refusal and logs it.
+func (r *running) refused(ctx context.Context, f server.Refusal) {
 	r.refusals.Add(admin.Refused{
 		Ref: f.Ref, Time: f.Time, Caller: f.Caller, Scope: f.Scope.String(), Tags: f.Tags, Reason: f.Reason, Status: f.Status,
 	})
+	r.log.InfoContext(ctx, "refused", "ref", f.Ref, "user", f.Caller.Subject.String(), "addr", f.Caller.Addr.String(),
+		"scope", f.Scope.String(), "reason", f.Reason, "status", f.Status)
 }
 
 // startWork starts what goes on beside the requests.
