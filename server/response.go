@@ -13,12 +13,13 @@ import (
 type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	status  int // 0 until the header is written
+	head    bool // net/http leaves out the body
+	status  int  // 0 until the header is written
 	sent    int64
 }
 
-func newResponse(w http.ResponseWriter) *response {
-	return &response{ResponseWriter: w, control: http.NewResponseController(w)}
+func newResponse(w http.ResponseWriter, method string) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w), head: method == http.MethodHead}
 }
 
 // Unwrap is for http.ResponseController.
@@ -38,7 +39,9 @@ func (w *response) Write(p []byte) (int, error) {
 	}
 	w.await(int64(len(p)))
 	n, err := w.ResponseWriter.Write(p)
-	w.sent += int64(n)
+	if !w.head {
+		w.sent += int64(n)
+	}
 	return n, err
 }
 

@@ -146,7 +146,7 @@ type exchange struct {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
-		w:      newResponse(w),
+		w:      newResponse(w, r.Method),
 		r:      r,
 		id:     rand.Text()[:10],
 		began:  s.o.Now(),

@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -15,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"berth/access"
+	"berth/oci"
 	"berth/registry"
 )
 
@@ -171,17 +175,58 @@ func TestAccessLog(t *testing.T) {
 	f := newFixture(t)
 	f.seed("puller")
 	f.do(get, "/v2/team/app/tags/list?n=1", "", as("puller"), "User-Agent: a\"b\tc", "Referer: http://x/")
-	f.do(get, "/livez", "") // after which the line is there
+	f.do(head, "/livez", "") // after which the line is there
 	deadline := time.Now().Add(5 * time.Second)
 	for strings.Count(f.access.String(), "\n") < 2 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
-	line, _, _ := strings.Cut(f.access.String(), "\n")
+	line, next, _ := strings.Cut(f.access.String(), "\n")
+	if !strings.Contains(next, `"HEAD /livez HTTP/1.1" 200 0 `) {
+		t.Errorf("%s", next)
+	}
 	before, rest, _ := strings.Cut(line, " [")
 	_, after, _ := strings.Cut(rest, "] ")
 	want := `"GET /v2/team/app/tags/list?n=1 HTTP/1.1" 200 34 "http://x/" "a\"b\tc"`
 	if before != "127.0.0.1 - puller" || after != want {
 		t.Errorf("%s\nwant 127.0.0.1 - puller [...] %s", line, want)
+	}
+}
+
+// TestHTTP2: deadlines and broken answers work there as well.
+func TestHTTP2(t *testing.T) {
+	f := newFixture(t)
+	tls := httptest.NewUnstartedServer(nil)
+	tls.Config = NewHTTPServer(f.Config.Handler, slog.New(slog.DiscardHandler))
+	tls.EnableHTTP2 = true
+	tls.StartTLS()
+	defer tls.Close()
+	send := func(method, path, body string) (int, string, error) {
+		r, err := http.NewRequest(method, tls.URL+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth("root", "secret-root")
+		resp, err := tls.Client().Do(r)
+		if err != nil {
+			return 0, "", err
+		}
+		defer resp.Body.Close()
+		if resp.ProtoMajor != 2 {
+			t.Fatalf("HTTP/%d", resp.ProtoMajor)
+		}
+		data, err := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(data), err
+	}
+	d := oci.DigestOf(oci.SHA256, []byte(body))
+	if status, answer, err := send(post, "/v2/docs/blobs/uploads/?digest="+string(d), body); status != 201 || err != nil {
+		t.Fatalf("push: %d %s %v", status, answer, err)
+	}
+	if status, got, err := send(get, "/v2/docs/blobs/"+string(d), ""); status != 200 || got != body || err != nil {
+		t.Errorf("pull: %d, %d bytes, %v", status, len(got), err)
+	}
+	f.reg.broken = errors.New("these are not the bytes of the digest")
+	if _, got, err := send(get, "/v2/docs/blobs/"+string(d), ""); err == nil {
+		t.Errorf("a complete answer of %d bytes", len(got))
 	}
 }
 
