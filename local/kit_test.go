@@ -1,8 +1,12 @@
 package local
 
 import (
+	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -38,9 +42,36 @@ func openDisk(t testing.TB, dir string) *disk.Store {
 	return s
 }
 
+// emptyDatabase returns the file of a database whose tables are made: that takes
+// longer than most tests.
+var emptyDatabase = sync.OnceValues(func() (data []byte, err error) {
+	dir, err := os.MkdirTemp("", "berth-local")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "berth.db")
+	db, err := meta.OpenSQLite(context.Background(), path, meta.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
 func openDB(t testing.TB) *meta.DB {
 	t.Helper()
-	db, err := meta.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "berth.db"), meta.Options{})
+	data, err := emptyDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "berth.db")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := meta.OpenSQLite(t.Context(), path, meta.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

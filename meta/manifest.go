@@ -96,24 +96,48 @@ func (tx *Tx) PutManifest(repo RepositoryID, m Manifest, children []Child, now t
 	if err != nil || n == 0 {
 		return err
 	}
+	references := make([]reference, 0, len(children)+1)
 	for _, c := range children {
-		if err := tx.putReference(repo, m.Digest, c.Digest, c.Kind); err != nil {
-			return err
-		}
+		references = append(references, reference{m.Digest, c.Digest, c.Kind})
 	}
 	if m.Subject != "" {
-		if err := tx.putReference(repo, m.Subject, m.Digest, kindSubject); err != nil {
-			return err
-		}
+		references = append(references, reference{m.Subject, m.Digest, kindSubject})
+	}
+	if err := tx.putReferences(repo, references); err != nil {
+		return err
 	}
 	return tx.countManifests(repo, 1)
 }
 
-func (tx *Tx) putReference(repo RepositoryID, parent, child oci.Digest, k Kind) error {
-	_, err := tx.exec("write reference", `
-		INSERT INTO manifest_references (repository_id, parent, child, kind) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (repository_id, parent, child, kind) DO NOTHING`, int64(repo), string(parent), string(child), string(k))
-	return err
+// A reference says that parent keeps child.
+type reference struct {
+	parent, child oci.Digest
+	kind          Kind
+}
+
+// putReferences writes many rows with few statements. Where it pads the last of
+// them with rows that are there, nothing happens.
+func (tx *Tx) putReferences(repo RepositoryID, references []reference) error {
+	for chunk := range slices.Chunk(references, chunkSize/4) {
+		n := 1
+		for n < len(chunk) {
+			n *= 2
+		}
+		values := make([]string, 0, n)
+		args := []any{int64(repo)}
+		for i := range n {
+			r := chunk[min(i, len(chunk)-1)]
+			values = append(values, "($1, "+placeholders(len(args)+1, 3)+")")
+			args = append(args, string(r.parent), string(r.child), string(r.kind))
+		}
+		_, err := tx.exec("write references", `
+			INSERT INTO manifest_references (repository_id, parent, child, kind) VALUES `+strings.Join(values, ", ")+`
+			ON CONFLICT (repository_id, parent, child, kind) DO NOTHING`, args...)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (tx *Tx) countManifests(repo RepositoryID, change int) error {
