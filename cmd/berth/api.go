@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"path/filepath"
 
@@ -38,4 +39,12 @@ func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
 	}
 	defer core.close()
 	return do(core.management(nil))
+}
+
+// quietLevel is the level of a command that works on the data itself: only what
+// goes wrong.
+func quietLevel() *slog.LevelVar {
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelError)
+	return level
 }

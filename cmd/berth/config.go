@@ -1,0 +1,192 @@
+package main
+
+import (
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"berth/auth"
+)
+
+// Config is the configuration of the program: config.yml with the variables
+// REGISTRY_* on top and defaults for the rest. Every key of Distribution's
+// versions 2.8 and 3 is here, so that none is taken for a typing error.
+//
+// What reads the file and the variables goes by these types: their keys are the
+// keys that there are. The tag config says what is refused while it is in
+// effect: "later" is not available yet, "never" is what berth will not have.
+// The tag env is another spelling of a key in variables.
+type Config struct {
+	Version string    `yaml:"version"`
+	Log     logConfig `yaml:"log"`
+	// LogLevel is what log.level was once.
+	LogLevel string         `yaml:"loglevel,omitempty"`
+	HTTP     httpConfig     `yaml:"http"`
+	Storage  storageConfig  `yaml:"storage"`
+	Metadata metadataConfig `yaml:"metadata"`
+	Auth     authConfig     `yaml:"auth,omitempty"`
+	Access   []accessRule   `yaml:"access,omitempty"`
+	// AccessTests must hold at start, at reload and in `berth config check`.
+	AccessTests []accessTest `yaml:"accesstests,omitempty"`
+	Mirrors     []any        `yaml:"mirrors,omitempty" config:"later"`
+
+	Catalog struct {
+		MaxEntries int `yaml:"maxentries"`
+	} `yaml:"catalog"`
+	Tags struct {
+		MaxTags int `yaml:"maxtags"`
+	} `yaml:"tags"`
+	Health        healthConfig                  `yaml:"health,omitempty"`
+	Notifications notificationsConfig           `yaml:"notifications,omitempty"`
+	Redis         redisConfig                   `yaml:"redis,omitempty"`
+	Proxy         proxyConfig                   `yaml:"proxy,omitempty"`
+	Validation    validationConfig              `yaml:"validation,omitempty"`
+	Policy        policyConfig                  `yaml:"policy,omitempty"`
+	Compatibility compatibilityConfig           `yaml:"compatibility,omitempty"`
+	Middleware    map[string][]middlewareConfig `yaml:"middleware,omitempty" config:"later"`
+	Reporting     any                           `yaml:"reporting,omitempty" config:"never"`
+
+	authGiven   bool // there is an auth: section
+	accessGiven bool // there is an access: section, be it empty
+	issuerGiven bool // there is an auth.issuer: section
+}
+
+type logConfig struct {
+	AccessLog struct {
+		Disabled bool `yaml:"disabled"`
+	} `yaml:"accesslog"`
+	Level        string         `yaml:"level"`
+	Formatter    string         `yaml:"formatter"`
+	Fields       map[string]any `yaml:"fields,omitempty"`
+	Hooks        []logHook      `yaml:"hooks,omitempty" config:"never"`
+	ReportCaller bool           `yaml:"reportcaller"`
+}
+
+type httpConfig struct {
+	Addr string `yaml:"addr"`
+	Net  string `yaml:"net"`
+	// Host is the address that clients use, as a URL.
+	Host   string `yaml:"host,omitempty"`
+	Prefix string `yaml:"prefix,omitempty"`
+	// Secret signs the state of uploads in Distribution, and nothing here.
+	Secret         auth.Secret         `yaml:"secret,omitempty"`
+	RelativeURLs   bool                `yaml:"relativeurls"`
+	DrainTimeout   time.Duration       `yaml:"draintimeout"`
+	TrustedProxies []netip.Prefix      `yaml:"trustedproxies,omitempty"`
+	TLS            tlsFiles            `yaml:"tls,omitempty"`
+	Headers        map[string][]string `yaml:"headers,omitempty"`
+	Debug          struct {
+		Addr       string `yaml:"addr,omitempty"`
+		Prometheus struct {
+			Enabled bool   `yaml:"enabled"`
+			Path    string `yaml:"path,omitempty"`
+		} `yaml:"prometheus"`
+	} `yaml:"debug,omitempty"`
+	HTTP2 struct {
+		Disabled bool `yaml:"disabled"`
+	} `yaml:"http2"`
+	H2C struct {
+		Enabled bool `yaml:"enabled"`
+	} `yaml:"h2c"`
+}
+
+type tlsFiles struct {
+	Certificate  string   `yaml:"certificate,omitempty"`
+	Key          string   `yaml:"key,omitempty"`
+	ClientCAs    []string `yaml:"clientcas,omitempty" config:"later"`
+	ClientAuth   string   `yaml:"clientauth,omitempty" config:"later"`
+	MinimumTLS   string   `yaml:"minimumtls,omitempty"`
+	CipherSuites []string `yaml:"ciphersuites,omitempty"`
+	LetsEncrypt  struct {
+		CacheFile    string   `yaml:"cachefile,omitempty"`
+		Email        string   `yaml:"email,omitempty"`
+		Hosts        []string `yaml:"hosts,omitempty" config:"later"`
+		DirectoryURL string   `yaml:"directoryurl,omitempty"`
+	} `yaml:"letsencrypt,omitempty"`
+}
+
+type metadataConfig struct {
+	SQLite struct {
+		Path string `yaml:"path,omitempty"`
+	} `yaml:"sqlite,omitempty"`
+	Postgres *struct {
+		URL auth.Secret `yaml:"url"`
+	} `yaml:"postgres,omitempty" config:"later"`
+}
+
+type authConfig struct {
+	Htpasswd struct {
+		Realm string `yaml:"realm,omitempty"`
+		Path  string `yaml:"path,omitempty"`
+	} `yaml:"htpasswd,omitempty"`
+	Accounts struct {
+		Enabled bool `yaml:"enabled"`
+	} `yaml:"accounts,omitempty"`
+	Groups map[string][]string `yaml:"groups,omitempty"`
+	Issuer struct {
+		Service    string        `yaml:"service,omitempty"`
+		Expiration time.Duration `yaml:"expiration,omitempty"`
+	} `yaml:"issuer,omitempty"`
+	None  *struct{}        `yaml:"none,omitempty"`
+	LDAP  []any            `yaml:"ldap,omitempty" config:"later"`
+	OIDC  []any            `yaml:"oidc,omitempty" config:"later"`
+	Trust []any            `yaml:"trust,omitempty" config:"later"`
+	Token *tokenAuthConfig `yaml:"token,omitempty" config:"later"`
+	Silly *struct {
+		Realm   string `yaml:"realm,omitempty"`
+		Service string `yaml:"service,omitempty"`
+	} `yaml:"silly,omitempty" config:"never"`
+}
+
+type accessRule struct {
+	Name         []string       `yaml:"name,omitempty"`
+	Group        []string       `yaml:"group,omitempty"`
+	Type         string         `yaml:"type,omitempty"`
+	Repositories []string       `yaml:"repositories,omitempty"`
+	Tags         []string       `yaml:"tags,omitempty"`
+	From         []netip.Prefix `yaml:"from,omitempty"`
+	Effect       string         `yaml:"effect,omitempty"`
+	Action       []string       `yaml:"action,omitempty"`
+	Comment      string         `yaml:"comment,omitempty"`
+	line         int
+}
+
+type accessTest struct {
+	User       string      `yaml:"user,omitempty"`
+	Groups     []string    `yaml:"groups,omitempty"`
+	Action     string      `yaml:"action,omitempty"`
+	Repository string      `yaml:"repository,omitempty"`
+	From       *netip.Addr `yaml:"from,omitempty"`
+	Expect     string      `yaml:"expect,omitempty"`
+	line       int
+}
+
+// authenticates reports whether somebody can log in at all.
+func (c *Config) authenticates() bool {
+	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != ""
+}
+
+// basicOnly reports whether the challenge is Basic, as Distribution sends it:
+// with a password file, and nothing of berth's own.
+func (c *Config) basicOnly() bool {
+	return c.Auth.Htpasswd.Path != "" && !c.Auth.Accounts.Enabled && !c.accessGiven && !c.issuerGiven
+}
+
+// dataDir returns where the lock, the local socket and, unless it has a place
+// of its own, the database are.
+func (c *Config) dataDir() string {
+	if f := c.Storage.Filesystem; f != nil {
+		return f.RootDirectory
+	}
+	if path := c.Metadata.SQLite.Path; path != "" {
+		return filepath.Dir(path)
+	}
+	return defaultRoot
+}
+
+func (c *Config) databasePath() string {
+	if path := c.Metadata.SQLite.Path; path != "" {
+		return path
+	}
+	return filepath.Join(c.dataDir(), dbName)
+}

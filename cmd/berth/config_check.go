@@ -1,0 +1,228 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	// defaultRoot is where Distribution's images keep their data.
+	defaultRoot = "/var/lib/registry"
+	// maxPage is the most entries that a page of a listing has.
+	maxPage = 1000
+)
+
+// setGiven notes which sections there are, empty ones included.
+func (c *Config) setGiven(d *document) {
+	c.authGiven = d.at("auth") != nil
+	c.accessGiven = d.at("access") != nil
+	c.issuerGiven = d.at("auth.issuer") != nil
+	for i, n := range nodesOf(d.at("access")) {
+		c.Access[i].line = n.Line
+	}
+	for i, n := range nodesOf(d.at("accesstests")) {
+		c.AccessTests[i].line = n.Line
+	}
+}
+
+// setDefaults fills in what the file leaves open.
+func (c *Config) setDefaults() {
+	setDefault(&c.Version, "0.1")
+	setDefault(&c.Log.Level, c.LogLevel)
+	setDefault(&c.Log.Level, "info")
+	c.Log.Level, c.LogLevel = strings.ToLower(c.Log.Level), ""
+	setDefault(&c.Log.Formatter, "text")
+	setDefault(&c.HTTP.Addr, ":5000")
+	setDefault(&c.HTTP.Net, "tcp")
+	setDefault(&c.HTTP.TLS.MinimumTLS, "tls1.2")
+	if c.HTTP.Debug.Prometheus.Enabled {
+		setDefault(&c.HTTP.Debug.Prometheus.Path, "/metrics")
+	}
+	if len(c.driversGiven()) == 0 {
+		c.Storage.Filesystem = new(filesystemConfig)
+	}
+	if f := c.Storage.Filesystem; f != nil {
+		setDefault(&f.RootDirectory, defaultRoot)
+	}
+	if c.Metadata.Postgres == nil {
+		c.Metadata.SQLite.Path = c.databasePath()
+	}
+	setDefault(&c.Auth.Issuer.Service, "berth")
+	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
+	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
+		c.Catalog.MaxEntries = maxPage
+	}
+	if c.Tags.MaxTags == 0 || c.Tags.MaxTags > maxPage {
+		c.Tags.MaxTags = maxPage
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	if *field == *new(T) {
+		*field = value
+	}
+}
+
+// driversGiven returns the keys of the storage drivers that are configured.
+func (c *Config) driversGiven() []string {
+	var given []string
+	v := reflect.ValueOf(c.Storage)
+	for _, k := range keysOf(v.Type()) {
+		if slices.Contains(drivers[:], k.name) && !v.Field(k.index).IsNil() {
+			given = append(given, k.name)
+		}
+	}
+	return given
+}
+
+// check returns an error that names, a line each, what cannot be served.
+func (c *Config) check(d *document) error {
+	errs := refused(d, reflect.ValueOf(c).Elem(), "")
+	add := func(path, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s: %s", d.place(d.nearest(path)), path, fmt.Sprintf(format, args...)))
+	}
+	oneOf := func(path, value string, values ...string) {
+		if !slices.Contains(values, value) {
+			add(path, "%q is none of %s", value, strings.Join(values, ", "))
+		}
+	}
+	oneOf("version", c.Version, "0.1")
+	oneOf("log.level", c.Log.Level, "error", "warn", "info", "debug")
+	oneOf("log.formatter", c.Log.Formatter, "text", "json", "logstash")
+	if c.Tags.MaxTags < 0 {
+		add("tags.maxtags", "it must not be negative")
+	}
+	if platforms := c.Validation.Manifests.Indexes.Platforms; platforms != "" && !strings.EqualFold(platforms, "all") {
+		add("validation.manifests.indexes.platforms", "%s is not available yet", strconv.Quote(platforms))
+	}
+	if given := c.driversGiven(); len(given) > 1 {
+		add("storage", "it names more than one driver: %s", strings.Join(given, ", "))
+	}
+	for i, r := range c.Access {
+		if r.Effect != "" {
+			oneOf(fmt.Sprintf("access.%d.effect", i), r.Effect, "allow", "deny")
+		}
+	}
+	c.checkHTTP(add, oneOf)
+	c.checkAuth(add)
+	return errors.Join(errs...)
+}
+
+func (c *Config) checkHTTP(add func(path, format string, args ...any), oneOf func(path, value string, values ...string)) {
+	h := c.HTTP
+	oneOf("http.net", h.Net, "tcp", "unix")
+	if u, err := url.Parse(h.Host); h.Host != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		add("http.host", "it must be a URL such as https://registry.example.org")
+	}
+	if (h.TLS.Certificate == "") != (h.TLS.Key == "") {
+		add("http.tls", "certificate and key go together")
+	}
+	oneOf("http.tls.minimumtls", h.TLS.MinimumTLS, "tls1.2", "tls1.3")
+	for _, name := range h.TLS.CipherSuites {
+		if !slices.ContainsFunc(tls.CipherSuites(), func(s *tls.CipherSuite) bool { return s.Name == name }) {
+			add("http.tls.ciphersuites", "%q is not known or not secure", name)
+		}
+	}
+	if h.DrainTimeout < 0 {
+		add("http.draintimeout", "it must not be negative")
+	}
+}
+
+func (c *Config) checkAuth(add func(path, format string, args ...any)) {
+	a := c.Auth
+	switch {
+	case a.None != nil && c.authenticates():
+		add("auth", "none excludes every other backend")
+	case a.Htpasswd.Realm != "" && a.Htpasswd.Path == "":
+		add("auth.htpasswd", "path is missing")
+	case c.authGiven && a.None == nil && !c.authenticates() && !inEffect(reflect.ValueOf(a.Token)) &&
+		len(a.LDAP)+len(a.OIDC)+len(a.Trust) == 0 && a.Silly == nil:
+		add("auth", "no backend is on: name one, such as accounts: {enabled: true}, or write auth: none")
+	}
+	if a.Issuer.Expiration < 0 {
+		add("auth.issuer.expiration", "it must not be negative")
+	}
+}
+
+// refused returns an error for each key under v that is in effect and that berth
+// does not have.
+func refused(d *document, v reflect.Value, path string) (errs []error) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		v = v.Elem()
+	case reflect.Struct:
+	default:
+		return nil
+	}
+	if v.Kind() != reflect.Struct || isScalar(v.Type()) {
+		return nil
+	}
+	for _, k := range keysOf(v.Type()) {
+		field, at := v.Field(k.index), join(path, k.name)
+		switch {
+		case k.rule == "later" && inEffect(field):
+			errs = append(errs, fmt.Errorf("%s: %s: not available yet", d.place(d.nearest(at)), at))
+		case k.rule == "never" && inEffect(field):
+			errs = append(errs, fmt.Errorf("%s: %s: berth will not have this", d.place(d.nearest(at)), at))
+		case k.rule == "":
+			errs = append(errs, refused(d, field, at)...)
+		}
+	}
+	return errs
+}
+
+// inEffect reports whether a key that is set to v asks for anything: a section
+// that is there and not disabled, a list or map with an element that does, or a
+// value.
+func inEffect(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Interface:
+		return !v.IsNil() && inEffect(v.Elem())
+	case reflect.Slice:
+		for i := range v.Len() {
+			if inEffect(v.Index(i)) {
+				return true
+			}
+		}
+		return false
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			if inEffect(v.MapIndex(key)) {
+				return true
+			}
+		}
+		return false
+	case reflect.Struct:
+		disabled := v.FieldByName("Disabled")
+		return !disabled.IsValid() || !disabled.Bool()
+	}
+	return !v.IsZero()
+}
+
+// warnings returns what is accepted and has no effect, or not the one that one
+// might expect.
+func (c *Config) warnings() (warnings []string) {
+	if !reflect.ValueOf(c.Redis).IsZero() {
+		warnings = append(warnings, "redis is not used: what Distribution keeps there, berth's database holds")
+	}
+	if c.Storage.Maintenance.UploadPurging != nil {
+		warnings = append(warnings, "storage.maintenance.uploadpurging has no effect: an upload that is idle for 24 hours is removed")
+	}
+	if c.accessGiven && len(c.Access) == 0 {
+		warnings = append(warnings, "access is empty: nobody may do anything")
+	}
+	if c.accessGiven && !c.authenticates() {
+		warnings = append(warnings, "access without auth: nobody can log in, so only what anonymous may is allowed")
+	}
+	return warnings
+}
