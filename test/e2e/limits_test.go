@@ -1,12 +1,15 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -38,6 +41,7 @@ func TestStalledManifests(t *testing.T) {
 	body := bytes.Repeat([]byte{' '}, size-1)
 	token := c.bearer(t, "repository:team/app:pull,push").token
 	var sending sync.WaitGroup
+	var unanswered atomic.Int32
 	for i := range stalled {
 		conn, err := net.Dial("tcp", s.addr)
 		if err != nil {
@@ -45,11 +49,18 @@ func TestStalledManifests(t *testing.T) {
 		}
 		defer conn.Close()
 		sending.Go(func() {
-			// The server may answer, close or stop reading: all of that is well.
 			conn.SetDeadline(time.Now().Add(8 * time.Second))
 			fmt.Fprintf(conn, "PUT /v2/team/app/manifests/stalled-%d HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n",
 				i, s.addr, token, mediaTypeManifest, size)
+			// The server may stop reading, or turn away whom it has no room for.
 			conn.Write(body)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			switch {
+			case err != nil:
+				unanswered.Add(1)
+			case resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable:
+				t.Errorf("a stalled push was answered with %s", resp.Status)
+			}
 		})
 	}
 	most := before
@@ -59,7 +70,10 @@ func TestStalledManifests(t *testing.T) {
 	}
 	sending.Wait()
 	grown := float64(most-before) / mebibyte
-	t.Logf("%d stalled pushes of %d MiB: %.1f MiB more", stalled, size/mebibyte, grown)
+	t.Logf("%d stalled pushes of %d MiB, %d of them unanswered: %.1f MiB more", stalled, size/mebibyte, unanswered.Load(), grown)
+	if unanswered.Load() == 0 {
+		t.Error("none of the pushes stalled: this shows nothing")
+	}
 	if grown > 128 {
 		t.Errorf("stalled pushes cost %.1f MiB, want at most 128", grown)
 	}
