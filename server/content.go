@@ -64,8 +64,12 @@ func (s *Server) serveContent(x *exchange, c registry.Content, mediaType string)
 		x.w.WriteHeader(http.StatusTemporaryRedirect)
 		return nil
 	}
-	if !soundRange(x.r.Header.Get("Range")) {
+	switch ranges := x.r.Header.Get("Range"); {
+	case !soundRange(ranges):
 		x.r.Header.Del("Range")
+	case !satisfiable(ranges, d.Size):
+		x.w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(d.Size, 10))
+		return oci.Errorf(oci.RangeInvalid, "there are no such bytes: the content has %d", d.Size)
 	}
 	if f, ok := c.File(); ok {
 		s.contentHeaders(x, d, mediaType, etag)
@@ -131,6 +135,23 @@ func soundRange(s string) bool {
 		}
 	}
 	return true
+}
+
+// satisfiable reports whether a sound Range holds bytes of content of that size.
+func satisfiable(s string, size int64) bool {
+	some := false
+	for r := range strings.SplitSeq(strings.TrimPrefix(s, "bytes="), ",") {
+		a, b, _ := strings.Cut(strings.TrimSpace(r), "-")
+		first, err := strconv.ParseInt(a, 10, 64)
+		if a == "" {
+			first, err = 0, nil // the last b bytes
+		}
+		if last, failed := strconv.ParseInt(b, 10, 64); b != "" && (failed != nil || a != "" && last < first) || err != nil {
+			return false
+		}
+		some = some || first < size
+	}
+	return some
 }
 
 // A seeker is a Content without a file, for http.ServeContent. It opens the
