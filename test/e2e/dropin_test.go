@@ -111,7 +111,7 @@ func TestEnvironment(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			config := filepath.Join(dir, "config.yml")
-			text := "version: 0.1\nstorage:\n  filesystem: {rootdirectory: " + filepath.Join(dir, "data") + "}\n"
+			text := "version: 0.1\nstorage:\n  filesystem: {rootdirectory: \"" + filepath.Join(dir, "data") + "\"}\n"
 			if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
