@@ -155,12 +155,28 @@ func migrate(ctx context.Context, pool *sql.DB) error {
 	return err
 }
 
-// Close waits for what is being written, and closes the database. Calls that
-// come later return ErrClosed. No View may be running.
+// Close waits for what is running, and closes the database. Calls that come later
+// return ErrClosed.
 func (db *DB) Close() error {
-	db.once.Do(func() { close(db.closing) })
-	<-db.stopped
-	return errors.Join(db.read.Close(), db.write.Close())
+	var err error
+	db.once.Do(func() {
+		close(db.closing)
+		<-db.stopped
+		if db.writer != nil {
+			err = db.writer.close()
+		}
+		for range cap(db.readers) {
+			if c := <-db.readers; c != nil {
+				err = errors.Join(err, c.close())
+			}
+		}
+		// The writer's is the last connection: it empties the log.
+		err = errors.Join(err, db.read.Close(), db.write.Close())
+	})
+	if err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
 }
 
 // Stats returns the counters.
@@ -250,8 +266,21 @@ func (c *conn) exec(query string) error {
 	return err
 }
 
+// close closes the statements, without which SQLite does not close the
+// connection, and gives it back to its pool.
+func (c *conn) close() error {
+	var err error
+	for _, s := range c.stmts {
+		err = errors.Join(err, s.Close())
+	}
+	return errors.Join(err, c.c.Close())
+}
+
 // discard closes the connection, whatever state it is in, and does not give it
 // back to its pool.
 func (c *conn) discard() {
+	for _, s := range c.stmts {
+		_ = s.Close()
+	}
 	_ = c.c.Raw(func(any) error { return driver.ErrBadConn })
 }

@@ -1,9 +1,11 @@
 package meta
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -85,8 +87,15 @@ func TestOpenedAgain(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Update(t.Context(), func(*Tx) error { return nil }); !errors.Is(err, ErrClosed) {
+		if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the log is still there: %v", err)
+		}
+		nothing := func(*Tx) error { return nil }
+		if err := db.Update(t.Context(), nothing); !errors.Is(err, ErrClosed) {
 			t.Errorf("Update after Close: %v", err)
+		}
+		if err := db.View(t.Context(), nothing); !errors.Is(err, ErrClosed) {
+			t.Errorf("View after Close: %v", err)
 		}
 		if err := db.Close(); err != nil {
 			t.Errorf("closed twice: %v", err)
@@ -119,6 +128,54 @@ func TestDamagedFile(t *testing.T) {
 	}
 	if _, err := OpenSQLite(t.Context(), path, Options{}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("opened what is no database: %v", err)
+	}
+}
+
+// TestDamagedPage: what is found to be damaged is not written to any more.
+func TestDamagedPage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	db, err := OpenSQLite(t.Context(), path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustUpdate(t, db, func(tx *Tx) error {
+		for i := range 1000 {
+			if err := tx.PutSetting(fmt.Sprint(i), strings.Repeat("x", 100)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	for i := page; i < len(data); i += page {
+		if bytes.Contains(data[i:i+page], []byte(strings.Repeat("x", 100))) {
+			copy(data[i:], strings.Repeat("\xff", 64))
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = OpenSQLite(t.Context(), path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(t.Context(), func(tx *Tx) error {
+		_, err := tx.Setting("500")
+		return err
+	})
+	if !errors.Is(err, ErrDamaged) {
+		t.Errorf("a damaged page was read: %v", err)
+	}
+	err = db.Update(t.Context(), func(tx *Tx) error { return tx.PutSetting("new", "x") })
+	if !errors.Is(err, ErrDamaged) {
+		t.Errorf("a damaged database was written to: %v", err)
 	}
 }
 

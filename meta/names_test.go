@@ -258,6 +258,32 @@ func TestTagsReaching(t *testing.T) {
 	})
 }
 
+// TestReferrersOutliveTheirSubject: it may be pushed again.
+func TestReferrersOutliveTheirSubject(t *testing.T) {
+	db := open(t)
+	putManifest(t, db, "a", "signature", Manifest{Subject: digest("image")})
+	id := putManifest(t, db, "a", "image", Manifest{})
+	mustUpdate(t, db, func(tx *Tx) error { _, err := tx.DeleteManifest(id, digest("image")); return err })
+	putManifest(t, db, "a", "image", Manifest{})
+	mustUpdate(t, db, func(tx *Tx) error { return tx.PutTag(id, "latest", digest("image"), day) })
+	mustView(t, db, func(tx *Tx) error {
+		referrers, err := tx.Referrers(id, digest("image"), "", nil, 10)
+		tags, err2 := tx.Tags(id, registry.TagQuery{Reaching: digest("signature"), Limit: 10})
+		if len(referrers) != 1 || len(tags) != 1 {
+			t.Errorf("referrers %v, tags %v", referrers, tags)
+		}
+		return errors.Join(err, err2)
+	})
+	mustUpdate(t, db, func(tx *Tx) error { _, err := tx.DeleteManifest(id, digest("signature")); return err })
+	mustView(t, db, func(tx *Tx) error {
+		tags, err := tx.Tags(id, registry.TagQuery{Reaching: digest("signature"), Limit: 10})
+		if len(tags) != 0 {
+			t.Errorf("tags that reach what is deleted: %v", tags)
+		}
+		return err
+	})
+}
+
 func TestReferrers(t *testing.T) {
 	db := open(t)
 	var id RepositoryID
