@@ -20,6 +20,9 @@ func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
 	if err != nil {
 		return err
 	}
+	if cfg.storageDriver() == "inmemory" {
+		return errors.New("with storage.inmemory there is no data that a command could open")
+	}
 	path := filepath.Join(cfg.dataDir(), socketName)
 	if answered(path) {
 		client := admin.NewClient(func(ctx context.Context) (net.Conn, error) {

@@ -51,7 +51,7 @@ func (c *Config) setDefaults() {
 	if f := c.Storage.Filesystem; f != nil {
 		setDefault(&f.RootDirectory, defaultRoot)
 	}
-	if c.Metadata.Postgres == nil {
+	if c.Metadata.Postgres == nil && c.Storage.Inmemory == nil {
 		c.Metadata.SQLite.Path = c.databasePath()
 	}
 	setDefault(&c.Auth.Issuer.Service, "berth")
@@ -104,6 +104,9 @@ func (c *Config) check(d *document) error {
 	}
 	if given := c.driversGiven(); len(given) > 1 {
 		add("storage", "it names more than one driver: %s", strings.Join(given, ", "))
+	}
+	if c.Storage.Inmemory != nil && c.Metadata.SQLite.Path != "" {
+		add("metadata.sqlite", "with storage.inmemory the metadata goes with the process too: leave it out")
 	}
 	for i, r := range c.Access {
 		if r.Effect != "" {

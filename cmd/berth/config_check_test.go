@@ -53,6 +53,7 @@ func TestFaults(t *testing.T) {
 		{"http: {tls: {ciphersuites: [TLS_RSA_WITH_RC4_128_SHA]}}\n", `config.yml:1: http.tls.ciphersuites: "TLS_RSA_WITH_RC4_128_SHA" is not known or not secure`},
 		{"tags: {maxtags: -1}\n", "config.yml:1: tags.maxtags: it must not be negative"},
 		{"storage:\n  inmemory:\n  filesystem: {}\n", "config.yml:1: storage: it names more than one driver: filesystem, inmemory"},
+		{"storage: {inmemory: {}}\nmetadata: {sqlite: {path: /db/b.db}}\n", "config.yml:2: metadata.sqlite: with storage.inmemory the metadata goes with the process too: leave it out"},
 
 		{"auth:\n", "config.yml:1: auth: no backend is on: name one, such as accounts: {enabled: true}, or write auth: none"},
 		{"auth: {accounts: {enabled: false}}\n", "config.yml:1: auth: no backend is on: name one, such as accounts: {enabled: true}, or write auth: none"},

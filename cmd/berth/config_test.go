@@ -216,7 +216,7 @@ http:
   headers: {X-One: a, X-Two: [b, 1]}
   tls: &files {certificate: a.pem, key: b.pem}
   h2c: {enabled: On}
-storage: inmemory
+storage: {filesystem: {rootdirectory: /data}}
 metadata: {sqlite: {path: /db/berth.sqlite}}
 catalog: {maxentries: 0x10}
 tags: {maxtags: 5000}
@@ -229,7 +229,7 @@ tags: {maxtags: 5000}
 	want := []any{
 		"warn", true, true, "0123", time.Minute, false,
 		"10.0.0.1/32", map[string][]string{"X-One": {"a"}, "X-Two": {"b", "1"}}, "b.pem", true,
-		"inmemory", "/db", "/db/berth.sqlite", 16, 1000,
+		"filesystem", "/data", "/db/berth.sqlite", 16, 1000,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -62,10 +62,15 @@ func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
 
 func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err error) {
 	database := cfg.databasePath()
-	if cfg.storageDriver() == "filesystem" {
-		if err := checkAdopted(c.dir, database); err != nil {
-			return err
+	if cfg.storageDriver() == "inmemory" {
+		// Names outlive their bytes no more than the bytes do the process.
+		if c.dir, err = os.MkdirTemp("", "berth-"); err != nil {
+			return fmt.Errorf("make a folder for what goes with the process: %w", err)
 		}
+		c.closers = append(c.closers, func() error { return os.RemoveAll(c.dir) })
+		database = filepath.Join(c.dir, dbName)
+	} else if err := checkAdopted(c.dir, database); err != nil {
+		return err
 	}
 	if c.lock, err = lockData(c.dir); err != nil {
 		return err
