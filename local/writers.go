@@ -12,9 +12,8 @@ import (
 	"berth/registry"
 )
 
-// StartUpload implements registry.Writer. The key of the bytes is picked now;
-// the row is written when the upload is suspended, and not at all when it is
-// committed before.
+// StartUpload implements registry.Writer. The row is written when the upload is
+// suspended, and not at all when it is committed before.
 func (r *Registry) StartUpload(ctx context.Context, repo oci.Name, o registry.UploadOptions) (registry.Upload, error) {
 	if o.Algorithm == "" {
 		o.Algorithm = oci.SHA256
@@ -133,20 +132,18 @@ func unknownUpload() error {
 // overtake stops the earlier writer, and begins an epoch of its own.
 func (u *upload) overtake(ctx context.Context, earlier *upload) error {
 	earlier.mu.Lock()
-	var wrote blob.Writer
+	var abandoned blob.Writer // of bytes under a key that no row names
 	if earlier.ended == nil {
-		wrote = earlier.w
 		earlier.ended = errOvertaken
+		if earlier.row.StoreState == nil {
+			abandoned = earlier.w
+		}
 	}
 	earlier.mu.Unlock()
 
-	key, err := u.r.newKey()
-	if err != nil {
-		return err
-	}
 	row := u.row
-	err = u.r.db.Update(ctx, func(tx *meta.Tx) error {
-		row, err = tx.OvertakeUpload(u.row.ID, key)
+	err := u.r.db.Update(ctx, func(tx *meta.Tx) (err error) {
+		row, err = tx.OvertakeUpload(u.row.ID)
 		return err
 	})
 	if errors.Is(err, meta.ErrNotExist) {
@@ -156,18 +153,20 @@ func (u *upload) overtake(ctx context.Context, earlier *upload) error {
 		return storage(fmt.Errorf("go on with upload: %w", err))
 	}
 	u.row = row
-	if wrote != nil && row.Key == key {
-		// What the earlier one wrote is under a key that no row names.
-		return wrote.Abort(ctx)
+	if abandoned != nil {
+		return abandoned.Abort(ctx)
 	}
 	return nil
 }
 
-// restore takes up the state of the row.
+// restore takes up the state of the row. Where there is none, another process
+// may have begun to write all the same: the bytes get a key of their own.
 func (u *upload) restore(ctx context.Context) error {
 	u.hash = u.row.Algorithm.New()
 	if u.row.StoreState == nil {
-		return nil
+		var err error
+		u.row.Key, err = u.r.newKey()
+		return err
 	}
 	if err := u.hash.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.row.HashState); err != nil {
 		return fmt.Errorf("go on with upload: %w", err)

@@ -420,7 +420,7 @@ func TestQueriesSearch(t *testing.T) {
 		check(tx.Tags(id, registry.TagQuery{After: "a", Limit: 10, Reaching: e}))
 		check(tx.Upload("u"))
 		check(nil, tx.SuspendUpload(Upload{ID: "u"}))
-		check(tx.OvertakeUpload("u", "v"))
+		check(tx.OvertakeUpload("u"))
 		check(tx.CountUploads("o", 10))
 		check(tx.IdleUploads(day, 10))
 		check(nil, tx.DeleteUpload("u", 1))

@@ -331,10 +331,10 @@ func TestUploads(t *testing.T) {
 	mustUpdate(t, db, func(tx *Tx) error { return tx.CreateUpload(u) })
 	var overtaken Upload
 	mustUpdate(t, db, func(tx *Tx) (err error) {
-		overtaken, err = tx.OvertakeUpload("u", "k2")
+		overtaken, err = tx.OvertakeUpload("u")
 		return err
 	})
-	u.Epoch, u.Key = 1, "k2"
+	u.Epoch = 1
 	if diff := cmp.Diff(u, overtaken); diff != "" {
 		t.Error(diff)
 	}
@@ -348,10 +348,10 @@ func TestUploads(t *testing.T) {
 			t.Errorf("an older epoch: %v, want %v", err, ErrNotExist)
 		}
 	}
-	u.HashState, u.StoreState, u.Size, u.Updated = []byte("h"), []byte("s"), 5, day.Add(1e9)
+	u.Key, u.HashState, u.StoreState, u.Size, u.Updated = "k2", []byte("h"), []byte("s"), 5, day.Add(1e9)
 	mustUpdate(t, db, func(tx *Tx) error { return tx.SuspendUpload(u) })
 	mustUpdate(t, db, func(tx *Tx) (err error) {
-		overtaken, err = tx.OvertakeUpload("u", "k3") // keeps the key under which there are bytes
+		overtaken, err = tx.OvertakeUpload("u")
 		return err
 	})
 	u.Epoch = 2

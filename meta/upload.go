@@ -11,7 +11,7 @@ type Upload struct {
 	ID         string
 	Repository oci.Name
 	Owner      string
-	Key        string // in the blob store
+	Key        string // in the blob store, where there is a StoreState
 	Algorithm  oci.Algorithm
 	HashState  []byte // of Algorithm over the bytes taken; nil, like StoreState, when there are none
 	StoreState []byte
@@ -53,22 +53,18 @@ func (tx *Tx) Upload(id string) (Upload, error) {
 	return list[0], nil
 }
 
-// SuspendUpload writes how far u has come, and when. Errors: ErrNotExist, when
-// it is not there, or of another epoch.
+// SuspendUpload writes how far u has come, under which key, and when.
+// Errors: ErrNotExist, when it is not there, or of another epoch.
 func (tx *Tx) SuspendUpload(u Upload) error {
 	return tx.execOne("suspend upload", `
-		UPDATE uploads SET hash_state = $3, store_state = $4, size = $5, updated = $6
-		WHERE id = $1 AND epoch = $2`, u.ID, u.Epoch, u.HashState, u.StoreState, u.Size, micros(u.Updated))
+		UPDATE uploads SET object_key = $3, hash_state = $4, store_state = $5, size = $6, updated = $7
+		WHERE id = $1 AND epoch = $2`, u.ID, u.Epoch, u.Key, u.HashState, u.StoreState, u.Size, micros(u.Updated))
 }
 
-// OvertakeUpload begins another epoch of u, and returns it. Where no bytes are
-// kept yet, they will be under key. Errors: ErrNotExist.
-func (tx *Tx) OvertakeUpload(id, key string) (Upload, error) {
-	err := tx.execOne("overtake upload", `
-		UPDATE uploads SET epoch = epoch + 1,
-			object_key = CASE WHEN store_state IS NULL THEN $2 ELSE object_key END
-		WHERE id = $1`, id, key)
-	if err != nil {
+// OvertakeUpload begins another epoch of the upload, and returns it.
+// Errors: ErrNotExist.
+func (tx *Tx) OvertakeUpload(id string) (Upload, error) {
+	if err := tx.execOne("overtake upload", `UPDATE uploads SET epoch = epoch + 1 WHERE id = $1`, id); err != nil {
 		return Upload{}, err
 	}
 	return tx.Upload(id)
