@@ -15,7 +15,7 @@ import (
 const floors = `
 	oci
 	registry blob auth registry/registrytest blob/blobtest
-	access blob/disk blob/memory auth/password auth/htpasswd auth/account auth/token meta
+	access blob/disk blob/memory auth/htpasswd auth/account auth/token meta
 	local guard
 	server admin
 	cmd/berth
