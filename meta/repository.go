@@ -77,7 +77,8 @@ func (r RepositoryRange) where(column string, first int) (string, []any) {
 	condition := column + operator + p(0) + " AND " + column + " < " + p(1)
 	args := []any{lower, upper}
 	if r.Contains != "" {
-		condition += " AND instr(" + column + ", " + p(2) + ") > 0"
+		// Both databases have replace, and only one instr, or LIKE that minds the case.
+		condition += " AND " + column + " <> replace(" + column + ", " + p(2) + ", '')"
 		args = append(args, r.Contains)
 	}
 	condition += " ORDER BY " + column + " LIMIT " + p(len(args))
