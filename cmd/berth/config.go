@@ -23,7 +23,7 @@ type Config struct {
 	LogLevel string         `yaml:"loglevel,omitempty"`
 	HTTP     httpConfig     `yaml:"http"`
 	Storage  storageConfig  `yaml:"storage"`
-	Metadata metadataConfig `yaml:"metadata"`
+	Metadata metadataConfig `yaml:"metadata,omitempty"`
 	Auth     authConfig     `yaml:"auth,omitempty"`
 	Access   []accessRule   `yaml:"access,omitempty"`
 	// AccessTests must hold at start, at reload and in `berth config check`.
@@ -173,15 +173,12 @@ func (c *Config) basicOnly() bool {
 }
 
 // dataDir returns where the lock, the local socket and, unless it has a place
-// of its own, the database are.
+// of its own, the database are, or "" where all goes with the process.
 func (c *Config) dataDir() string {
 	if f := c.Storage.Filesystem; f != nil {
 		return f.RootDirectory
 	}
-	if path := c.Metadata.SQLite.Path; path != "" {
-		return filepath.Dir(path)
-	}
-	return defaultRoot
+	return ""
 }
 
 func (c *Config) databasePath() string {

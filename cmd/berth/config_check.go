@@ -54,6 +54,9 @@ func (c *Config) setDefaults() {
 	if c.Metadata.Postgres == nil && c.Storage.Inmemory == nil {
 		c.Metadata.SQLite.Path = c.databasePath()
 	}
+	if c.Auth.Htpasswd.Path != "" {
+		setDefault(&c.Auth.Htpasswd.Realm, "registry")
+	}
 	setDefault(&c.Auth.Issuer.Service, "berth")
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
@@ -114,7 +117,7 @@ func (c *Config) check(d *document) error {
 		}
 	}
 	c.checkHTTP(add, oneOf)
-	c.checkAuth(add)
+	c.checkAuth(add, d.at("auth.htpasswd") != nil)
 	return errors.Join(errs...)
 }
 
@@ -138,12 +141,12 @@ func (c *Config) checkHTTP(add func(path, format string, args ...any), oneOf fun
 	}
 }
 
-func (c *Config) checkAuth(add func(path, format string, args ...any)) {
+func (c *Config) checkAuth(add func(path, format string, args ...any), htpasswdGiven bool) {
 	a := c.Auth
 	switch {
 	case a.None != nil && c.authenticates():
 		add("auth", "none excludes every other backend")
-	case a.Htpasswd.Realm != "" && a.Htpasswd.Path == "":
+	case htpasswdGiven && a.Htpasswd.Path == "":
 		add("auth.htpasswd", "path is missing")
 	case c.authGiven && a.None == nil && !c.authenticates() && !inEffect(reflect.ValueOf(a.Token)) &&
 		len(a.LDAP)+len(a.OIDC)+len(a.Trust) == 0 && a.Silly == nil:

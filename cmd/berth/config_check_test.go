@@ -58,6 +58,7 @@ func TestFaults(t *testing.T) {
 		{"auth:\n", "config.yml:1: auth: no backend is on: name one, such as accounts: {enabled: true}, or write auth: none"},
 		{"auth: {accounts: {enabled: false}}\n", "config.yml:1: auth: no backend is on: name one, such as accounts: {enabled: true}, or write auth: none"},
 		{"auth: {htpasswd: {realm: a}, accounts: {enabled: true}}\n", "config.yml:1: auth.htpasswd: path is missing"},
+		{"auth: {htpasswd: , accounts: {enabled: true}}\n", "config.yml:1: auth.htpasswd: path is missing"},
 		{"auth: {none: {}, accounts: {enabled: true}}\n", "config.yml:1: auth: none excludes every other backend"},
 		{"access: [{name: a, type: registry, action: pull, effect: maybe}]\n", `config.yml:1: access.0.effect: "maybe" is none of allow, deny`},
 	} {
