@@ -119,7 +119,7 @@ func (r *Registry) findUpload(ctx context.Context, repo oci.Name, id, owner stri
 		return err
 	})
 	if errors.Is(err, meta.ErrNotExist) || err == nil && (row.Repository != repo || row.Owner != owner) {
-		err = unknownUpload()
+		row, err = meta.Upload{}, unknownUpload()
 	}
 	row.ID = id
 	return row, err
@@ -146,6 +146,9 @@ func (u *upload) overtake(ctx context.Context, earlier *upload) error {
 		row, err = tx.OvertakeUpload(u.row.ID)
 		return err
 	})
+	if err != nil {
+		earlier.release(ctx) // nobody calls it any more
+	}
 	if errors.Is(err, meta.ErrNotExist) {
 		return unknownUpload()
 	}
