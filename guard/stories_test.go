@@ -92,18 +92,18 @@ func attempt(g registry.Registry, words string) (listed string, err error) {
 	w := append(strings.Fields(words), "", "")
 	repo, arg := oci.Name(w[1]), w[2]
 	d := oci.Digest(arg)
-	var c registry.Content
 	switch w[0] {
 	case "blob":
+		var c registry.Content
 		if c, err = g.Blob(ctx, repo, d); err == nil {
 			_, err = c.Open(ctx, 0, -1)
 		}
 	case "head":
-		c, err = g.Blob(ctx, repo, d)
+		_, err = g.Blob(ctx, repo, d)
 	case "tag":
-		c, err = g.Manifest(ctx, repo, oci.Reference{Tag: oci.Tag(arg)})
+		_, err = g.Manifest(ctx, repo, oci.Reference{Tag: oci.Tag(arg)})
 	case "manifest":
-		c, err = g.Manifest(ctx, repo, oci.Reference{Digest: d})
+		_, err = g.Manifest(ctx, repo, oci.Reference{Digest: d})
 	case "upload":
 		_, err = g.StartUpload(ctx, repo, registry.UploadOptions{Owner: "accounts/root"})
 	case "resume":

@@ -73,6 +73,12 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	return errors.Join(r.run(ctx), core.close())
 }
 
+// A listening is a server and the socket that it will accept on.
+type listening struct {
+	*http.Server
+	socket net.Listener
+}
+
 // running is a registry that serves.
 type running struct {
 	src            source
@@ -85,7 +91,7 @@ type running struct {
 	health   health
 	refusals admin.Refusals
 	metrics  *metrics
-	servers  []*http.Server
+	servers  []listening
 	failed   chan error
 	work     sync.WaitGroup
 }
@@ -100,14 +106,17 @@ func (r *running) run(ctx context.Context) error {
 	if !r.cfg.authenticates() {
 		r.log.Warn("no authentication is configured: everybody may push, pull and delete; add an auth: section")
 	}
-	if err := r.listen(ctx); err != nil {
-		r.shutDown()
+	err := r.listen(ctx)
+	if err == nil {
+		err = r.firstAdmin(ctx)
+	}
+	if err != nil {
+		for _, s := range r.servers {
+			err = errors.Join(err, s.socket.Close())
+		}
 		return err
 	}
-	if err := r.firstAdmin(ctx); err != nil {
-		r.shutDown()
-		return err
-	}
+	r.accept()
 	r.startWork(ctx)
 	select {
 	case <-ctx.Done():
@@ -120,9 +129,9 @@ func (r *running) run(ctx context.Context) error {
 	return nil
 }
 
-// listen opens every address and serves on it.
+// listen opens every address. Nothing is accepted yet: what can go wrong goes
+// wrong before, and who is served finds everything in place.
 func (r *running) listen(ctx context.Context) error {
-	r.failed = make(chan error, 3) // one for each address
 	s := server.New(r.serverOptions())
 	if err := r.listenMain(ctx, s); err != nil {
 		return err
@@ -133,7 +142,6 @@ func (r *running) listen(ctx context.Context) error {
 			return fmt.Errorf("listen on http.debug.addr %q: %w", addr, err)
 		}
 		r.serveOn(l, server.NewHTTPServer(s.Debug(), r.log))
-		r.log.Info("listening for debugging", "addr", l.Addr().String())
 	}
 	l, err := listenAdmin(r.core.dir)
 	if err != nil {
@@ -160,7 +168,6 @@ func (r *running) listenMain(ctx context.Context, h http.Handler) error {
 		}
 	}
 	r.serveOn(l, hs)
-	r.log.Info("listening", "addr", l.Addr().String(), "tls", c.TLS.Certificate != "", "version", version)
 	return nil
 }
 
@@ -180,16 +187,24 @@ func (r *running) secure(ctx context.Context, hs *http.Server) error {
 }
 
 func (r *running) serveOn(l net.Listener, hs *http.Server) {
-	r.servers = append(r.servers, hs)
-	r.work.Go(func() {
-		serve := hs.Serve
-		if hs.TLSConfig != nil {
-			serve = func(l net.Listener) error { return hs.ServeTLS(l, "", "") }
+	r.servers = append(r.servers, listening{hs, l})
+}
+
+// accept begins to serve on every address.
+func (r *running) accept() {
+	r.failed = make(chan error, len(r.servers))
+	for _, s := range r.servers {
+		serve := s.Serve
+		if s.TLSConfig != nil {
+			serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
 		}
-		if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
-			r.failed <- fmt.Errorf("serve on %s: %w", l.Addr(), err)
-		}
-	})
+		r.work.Go(func() {
+			if err := serve(s.socket); !errors.Is(err, http.ErrServerClosed) {
+				r.failed <- fmt.Errorf("serve on %s: %w", s.socket.Addr(), err)
+			}
+		})
+		r.log.Info("listening", "addr", s.socket.Addr().String(), "tls", s.TLSConfig != nil, "version", version)
+	}
 }
 
 func (r *running) serverOptions() server.Options {
