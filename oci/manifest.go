@@ -178,9 +178,6 @@ func (m *Manifest) fill(d *document) error {
 }
 
 func (m *Manifest) check() error {
-	if n := len(m.Layers) + len(m.Manifests); n > MaxDescriptors {
-		return invalid("manifest has %d descriptors, more than %d", n, MaxDescriptors)
-	}
 	if m.Config != nil {
 		if err := m.Config.check("config"); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +123,22 @@ func TestManifestsThatAreRefused(t *testing.T) {
 		}
 		if took := time.Since(start); took > 5*time.Second {
 			t.Errorf("%s: took %v", test.name, took)
+		}
+	}
+}
+
+// What is refused must not have cost many times its size before.
+func TestManyDescriptorsCostNothing(t *testing.T) {
+	for _, list := range []string{"layers", "manifests"} {
+		data := []byte(strings.Replace(image(""), `"layers":[`, `"`+list+`":[`+strings.Repeat("{},", MaxManifestSize/4), 1))
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := ParseManifest(MediaTypeManifest, data); !errors.Is(err, ManifestInvalid) {
+			t.Errorf("%s: %v, want %v", list, err, ManifestInvalid)
+		}
+		runtime.ReadMemStats(&after)
+		if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+			t.Errorf("%s: %d bytes took %d bytes of memory", list, len(data), took)
 		}
 	}
 }

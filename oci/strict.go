@@ -27,7 +27,8 @@ var manifestShape = shape{
 }
 
 // checkJSON refuses what encoding/json would let pass: keys given twice, keys
-// of the specification in another case, and depth without end.
+// of the specification in another case, and depth without end. It counts the
+// descriptors too, as each takes many times the memory of its text.
 func checkJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return invalid("manifest is not UTF-8")
@@ -50,7 +51,10 @@ func checkJSON(data []byte) error {
 	return nil
 }
 
-type walker struct{ dec *json.Decoder }
+type walker struct {
+	dec         *json.Decoder
+	descriptors int // in lists
+}
 
 func (w *walker) object(s shape, depth int) error {
 	seen := make(map[string]bool)
@@ -77,6 +81,12 @@ func (w *walker) object(s shape, depth int) error {
 
 func (w *walker) array(s shape, depth int) error {
 	for w.dec.More() {
+		if s != nil {
+			w.descriptors++
+		}
+		if w.descriptors > MaxDescriptors {
+			return invalid("manifest has more than %d descriptors", MaxDescriptors)
+		}
 		if err := w.value(s, depth); err != nil {
 			return err
 		}
