@@ -75,7 +75,7 @@ func TestEffectiveValues(t *testing.T) {
 		{"image of 3", image3, nil},
 		{"full", full, nil},
 		{"the driver as a word", "version: 0.1\nstorage: inmemory\n", nil},
-		{"the backend as a word", minimal + "auth: htpasswd\n", []string{"REGISTRY_AUTH_HTPASSWD_PATH=/p"}},
+		{"the backend as a word", minimal + "auth: htpasswd\n", []string{"REGISTRY_AUTH_HTPASSWD_PATH=/p", "REGISTRY_AUTH_HTPASSWD_REALM=r"}},
 		{"the old level", minimal + "loglevel: error\n", nil},
 		{"both levels", minimal + "loglevel: error\nlog: {level: debug}\n", nil},
 		{"a default for negative entries", minimal + "catalog: {maxentries: -1}\n", nil},
