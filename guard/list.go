@@ -39,7 +39,7 @@ func (g *guard) BlobRepos(ctx context.Context, d oci.Digest, q registry.RepoQuer
 		}
 		return g.reg.BlobRepos(ctx, d, page)
 	}
-	return fill(q.Limit, next, func(r registry.Repo) (bool, error) { return g.readable(ctx, r.Name, d) })
+	return fill(q.Limit, minPage, next, func(r registry.Repo) (bool, error) { return g.readable(ctx, r.Name, d) })
 }
 
 // Tags needs list, and shows the tags that the caller may list.
@@ -59,7 +59,7 @@ func (g *guard) Tags(ctx context.Context, repo oci.Name, q registry.TagQuery) ([
 		}
 		return g.reg.Tags(ctx, repo, page)
 	}
-	return fill(q.Limit, next, func(t registry.TagInfo) (bool, error) {
+	return fill(q.Limit, minPage, next, func(t registry.TagInfo) (bool, error) {
 		return g.policy.Decide(g.byTag(access.List, repo, t.Tag)).Allow, nil
 	})
 }
@@ -81,13 +81,15 @@ func (g *guard) Referrers(ctx context.Context, repo oci.Name, d oci.Digest, q re
 		}
 		return g.reg.Referrers(ctx, repo, d, page)
 	}
-	return fill(q.Limit, next, func(r oci.Descriptor) (bool, error) { return g.readable(ctx, repo, r.Digest) })
+	// No more at a time than are asked for: each can be of megabytes.
+	return fill(q.Limit, 1, next, func(r oci.Descriptor) (bool, error) { return g.readable(ctx, repo, r.Digest) })
 }
 
 // fill returns the first limit entries that keep accepts. next returns a page of
-// up to so many entries behind last, from the start when that is nil.
-func fill[T any](limit int, next func(last *T, limit int) ([]T, error), keep func(T) (bool, error)) ([]T, error) {
-	size := max(limit, minPage)
+// up to so many entries behind last, from the start when that is nil; it is
+// asked for at least least.
+func fill[T any](limit, least int, next func(last *T, limit int) ([]T, error), keep func(T) (bool, error)) ([]T, error) {
+	size := max(limit, least)
 	var kept []T
 	var last *T
 	for len(kept) < limit {

@@ -31,6 +31,7 @@ const (
 
 	maxPage         = registry.MaxPage // entries of a listing
 	maxReferrers    = 4 << 20          // bytes of a page of referrers
+	referrersAtOnce = 4                // that are in memory with their annotations
 	defaultSearch   = 25               // results
 	maxSearch       = 100
 	retryBusy       = time.Second // when a client may come again

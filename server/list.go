@@ -166,40 +166,66 @@ func (s *Server) referrers(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	q := registry.ReferrerQuery{ArtifactTypes: x.query["artifactType"], Limit: max(p.n, 1)}
+	q := registry.ReferrerQuery{ArtifactTypes: x.query["artifactType"]}
 	if p.last != "" {
 		if q.After, err = oci.ParseDigest(p.last); err != nil {
 			return err
 		}
 	}
-	found, err := x.registry.Referrers(x.r.Context(), x.target.repo, x.target.digest, q)
-	if err != nil && !errors.Is(err, oci.NameUnknown) {
+	found, last, err := s.collectReferrers(x, q, p.n)
+	if err != nil {
 		return err
 	}
-	found = found[:min(len(found), p.n)]
-	answer := index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: []json.RawMessage{}}
-	size := 0
-	for _, d := range found {
-		encoded, err := json.Marshal(d)
-		if err != nil {
-			return err
-		}
-		if size += len(encoded) + 1; size > maxReferrers && len(answer.Manifests) > 0 {
-			break
-		}
-		answer.Manifests = append(answer.Manifests, encoded)
-	}
-	if n := len(answer.Manifests); n > 0 && (n < len(found) || n == p.n) {
+	if last != "" {
 		given := 0
 		if !p.all {
 			given = p.n
 		}
-		s.linkNext(x, string(found[n-1].Digest), given)
+		s.linkNext(x, string(last), given)
 	}
 	if len(q.ArtifactTypes) > 0 {
 		x.w.Header().Set("OCI-Filters-Applied", "artifactType")
 	}
 	x.w.Header().Set("Content-Type", oci.MediaTypeIndex)
 	x.w.Header().Set("Cache-Control", "no-store")
-	return x.w.writeJSON(http.StatusOK, answer)
+	return x.w.writeJSON(http.StatusOK, index{SchemaVersion: 2, MediaType: oci.MediaTypeIndex, Manifests: found})
+}
+
+// collectReferrers returns a page of up to n descriptors, encoded, and behind
+// which of them there may be more, if any. It asks for a few at a time, and few
+// requests do so at a time: one descriptor can have annotations of megabytes,
+// which take many times their size. It asks once even when n is 0: whether the
+// caller may.
+func (s *Server) collectReferrers(x *exchange, q registry.ReferrerQuery, n int) (page []json.RawMessage, last oci.Digest, err error) {
+	release, err := s.takeTurn(x)
+	if err != nil {
+		return nil, "", err
+	}
+	defer release()
+	page = []json.RawMessage{}
+	size := 0
+	for {
+		q.Limit = max(1, min(n-len(page), referrersAtOnce))
+		found, err := x.registry.Referrers(x.r.Context(), x.target.repo, x.target.digest, q)
+		if err != nil && !errors.Is(err, oci.NameUnknown) {
+			return nil, "", err
+		}
+		for _, d := range found[:min(len(found), n-len(page))] {
+			encoded, err := json.Marshal(d)
+			if err != nil {
+				return nil, "", err
+			}
+			if size += len(encoded) + 1; size > maxReferrers && len(page) > 0 {
+				return page, q.After, nil
+			}
+			page = append(page, encoded)
+			q.After = d.Digest
+		}
+		switch {
+		case len(found) < q.Limit, n == 0:
+			return page, "", nil
+		case len(page) == n:
+			return page, q.After, nil
+		}
+	}
 }

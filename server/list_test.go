@@ -148,7 +148,7 @@ func TestReferrers(t *testing.T) {
 	f := newFixture(t)
 	subject := f.reg.addManifest("docs", "v1")
 	var want []string
-	for i := range 3 {
+	for i := range 9 {
 		data := imageManifest(subject, fmt.Sprint(i))
 		m, err := oci.ParseManifest("", data)
 		if err != nil {
@@ -164,9 +164,10 @@ func TestReferrers(t *testing.T) {
 	path := "/v2/docs/referrers/" + string(subject)
 	for query, pages := range map[string][][]string{
 		"":                   {want},
-		"?n=2":               {want[:2], want[2:]},
+		"?n=0":               {{}},
+		"?n=5":               {want[:5], want[5:]},
 		"?artifactType=none": {{}},
-		"?artifactType=none&n=2&artifactType=application/x-note": {want[:2], want[2:]},
+		"?artifactType=none&n=2&artifactType=application/x-note": {want[:2], want[2:4], want[4:6], want[6:8], want[8:]},
 	} {
 		if diff := cmp.Diff(pages, f.follow(path+query, "manifests")); diff != "" {
 			t.Errorf("%s: %s", query, diff)
@@ -181,6 +182,9 @@ func TestReferrers(t *testing.T) {
 		if a := f.do(get, path, "", as("puller")); a.StatusCode != 200 || a.body != none {
 			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
 		}
+	}
+	if f.reg.mostReferrers > referrersAtOnce {
+		t.Errorf("%d referrers were in memory at once", f.reg.mostReferrers)
 	}
 }
 

@@ -95,12 +95,11 @@ func putOptions(x *exchange) (registry.PutOptions, error) {
 // parseManifest parses the bytes that were sent. Few are parsed at a time, as
 // each takes many times its size.
 func (s *Server) parseManifest(x *exchange, data []byte) (registry.ManifestContent, error) {
-	select {
-	case s.parsing <- struct{}{}:
-		defer func() { <-s.parsing }()
-	case <-x.r.Context().Done():
-		return registry.ManifestContent{}, x.r.Context().Err()
+	release, err := s.takeTurn(x)
+	if err != nil {
+		return registry.ManifestContent{}, err
 	}
+	defer release()
 	algorithm := oci.SHA256
 	want := x.target.reference.Digest
 	if want != "" {
@@ -115,4 +114,15 @@ func (s *Server) parseManifest(x *exchange, data []byte) (registry.ManifestConte
 		return registry.ManifestContent{}, err
 	}
 	return registry.ManifestContent{Manifest: m, Digest: d, Bytes: data}, nil
+}
+
+// takeTurn waits until the request may decode what takes many times its size.
+// Then release must be called.
+func (s *Server) takeTurn(x *exchange) (release func(), err error) {
+	select {
+	case s.decoding <- struct{}{}:
+		return func() { <-s.decoding }, nil
+	case <-x.r.Context().Done():
+		return nil, x.r.Context().Err()
+	}
 }

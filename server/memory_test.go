@@ -30,6 +30,8 @@ type memory struct {
 	fail   error // what every call returns, when set
 	// failTags, when set, is the page of tags that does not come.
 	failTags int
+	// mostReferrers is the largest page of referrers that was asked for.
+	mostReferrers int
 }
 
 type memoryRepo struct {
@@ -349,6 +351,7 @@ func (m *memory) Tags(_ context.Context, name oci.Name, q registry.TagQuery) ([]
 func (m *memory) Referrers(_ context.Context, name oci.Name, d oci.Digest, q registry.ReferrerQuery) ([]oci.Descriptor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.mostReferrers = max(m.mostReferrers, q.Limit)
 	r := m.repos[name]
 	if r == nil {
 		return nil, oci.Errorf(oci.NameUnknown, "there is no such repository")

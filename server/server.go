@@ -72,12 +72,12 @@ type Options struct {
 
 // A Server is the handler of the main address. It is safe for concurrent use.
 type Server struct {
-	o       Options
-	prefix  string
-	memory  *semaphore.Weighted // bytes of manifests on their way in
-	parsing chan struct{}       // held while a manifest is parsed
-	buffers sync.Pool           // of *[]byte, for uploads
-	lines   sync.Mutex          // around AccessLog
+	o        Options
+	prefix   string
+	memory   *semaphore.Weighted // bytes of manifests on their way in
+	decoding chan struct{}       // held while a manifest is parsed, or referrers are read
+	buffers  sync.Pool           // of *[]byte, for uploads
+	lines    sync.Mutex          // around AccessLog
 }
 
 // New returns a Server.
@@ -94,9 +94,9 @@ func New(o Options) *Server {
 	o.MaxCatalog = pageLimit(o.MaxCatalog)
 	o.MaxTags = pageLimit(o.MaxTags)
 	s := &Server{
-		o:       o,
-		memory:  semaphore.NewWeighted(manifestMemory),
-		parsing: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		o:        o,
+		memory:   semaphore.NewWeighted(manifestMemory),
+		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 	if prefix := strings.Trim(o.Prefix, "/"); prefix != "" {
 		s.prefix = "/" + prefix
