@@ -134,7 +134,7 @@ func (s *Store) openError(key string, err error) error {
 		info, statErr := s.root.Lstat(key)
 		uncommitted = statErr == nil && !isCommitted(info.Mode())
 	}
-	if uncommitted || isNotExist(err) {
+	if uncommitted || isNotExist(err) || leadsOut(err) {
 		return fmt.Errorf("open blob %s: %w", key, blob.ErrNotExist)
 	}
 	return fmt.Errorf("open blob %s: %w", key, err)
@@ -146,6 +146,16 @@ func isCommitted(m fs.FileMode) bool { return m.IsRegular() && m&modeCommitted !
 // what should be a folder is a file.
 func isNotExist(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// leadsOut reports whether err says that a link on the path leads out of the
+// folder, which os.Root refuses and not the kernel, or in a circle.
+func leadsOut(err error) bool {
+	var kernel syscall.Errno
+	if errors.As(err, &kernel) {
+		return kernel == syscall.ELOOP
+	}
+	return !errors.Is(err, fs.ErrClosed)
 }
 
 // URL implements blob.Store. A file has no address.
