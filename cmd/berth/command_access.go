@@ -57,7 +57,7 @@ func newAccessExplain() *cobra.Command {
 	cmd.Flags().StringVar(&ref, "ref", "", "`REFERENCE` at the end of a refusal")
 	cmd.Flags().StringSliceVar(&q.Groups, "group", nil, "`GROUP` that the user is taken to be in as well")
 	cmd.Flags().StringVar(&q.Addr, "from", "", "`ADDRESS` that the user is taken to come from")
-	addOutputFlag(cmd)
+	addOutputFlag(cmd, "table")
 	return cmd
 }
 

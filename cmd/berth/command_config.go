@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -27,7 +28,8 @@ func newConfigCheck() *cobra.Command {
 		Use:   "check [CONFIG]",
 		Short: "Check the configuration, its access rules and its accesstests",
 		Long: "Reads the configuration as `berth serve` would, with the variables REGISTRY_*, compiles the\n" +
-			"access rules and runs the accesstests. Warnings and errors go to standard error.",
+			"access rules and runs the accesstests. Warnings and errors go to standard error; a file that the\n" +
+			"server needs and that is not there is a warning.",
 		Example: "  berth config check\n  berth config check config.yml && kill -HUP \"$(pidof berth)\"",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
@@ -42,6 +44,7 @@ func newConfigCheck() *cobra.Command {
 			if _, err := cfg.policy(); err != nil {
 				return err
 			}
+			warn(cmd, cfg.unreadable())
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good (access rules: %d, accesstests that hold: %d)\n",
 				src.name(), len(cfg.Access), len(cfg.AccessTests))
 			return err
@@ -57,40 +60,64 @@ func newConfigShow() *cobra.Command {
 			"top, and defaults for the rest. Secrets are shown as ***.",
 		Example: "  berth config show\n  REGISTRY_LOG_LEVEL=debug berth config show config.yml -o json",
 		Args:    cobra.MaximumNArgs(1),
+		RunE: operation(func(cmd *cobra.Command, args []string) error {
+			src, err := sourceOf(cmd, args)
+			if err != nil {
+				return err
+			}
+			cfg, err := loadAndWarn(cmd, src)
+			if err != nil {
+				return err
+			}
+			format, err := cmd.Flags().GetString("output")
+			if err != nil {
+				return err
+			}
+			data, err := cfg.render(format)
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(data)
+			return err
+		}),
 	}
-	format := cmd.Flags().StringP("output", "o", "yaml", "`FORMAT` of the result: yaml or json")
-	show := operation(func(cmd *cobra.Command, args []string) error {
-		src, err := sourceOf(cmd, args)
-		if err != nil {
-			return err
-		}
-		cfg, err := loadAndWarn(cmd, src)
-		if err != nil {
-			return err
-		}
-		data, err := cfg.render(*format)
-		if err != nil {
-			return err
-		}
-		_, err = cmd.OutOrStdout().Write(data)
-		return err
-	})
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if *format != "yaml" && *format != "json" {
-			return fmt.Errorf("-o %s: it must be yaml or json", *format)
-		}
-		return show(cmd, args)
-	}
+	addOutputFlag(cmd, "yaml")
 	return cmd
 }
 
 // loadAndWarn loads the configuration and prints its warnings.
 func loadAndWarn(cmd *cobra.Command, src source) (*Config, error) {
 	cfg, warnings, err := src.load()
+	warn(cmd, warnings)
+	return cfg, err
+}
+
+func warn(cmd *cobra.Command, warnings []string) {
 	for _, w := range warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", strings.TrimSpace(w))
 	}
-	return cfg, err
+}
+
+// unreadable returns a warning for each file without which `berth serve` would
+// not start here. It is no error: a file may be checked on another machine than
+// the one that it is for.
+func (c *Config) unreadable() (warnings []string) {
+	for _, f := range [][2]string{
+		{"auth.htpasswd.path", c.Auth.Htpasswd.Path},
+		{"http.tls.certificate", c.HTTP.TLS.Certificate},
+		{"http.tls.key", c.HTTP.TLS.Key},
+	} {
+		if f[1] == "" {
+			continue
+		}
+		file, err := os.Open(f[1])
+		if err != nil {
+			warnings = append(warnings, fmt.Sprintf("%s: %v; the server does not start without it", f[0], err))
+			continue
+		}
+		file.Close()
+	}
+	return warnings
 }
 
 // render returns c in a format, yaml or json, without its secrets.

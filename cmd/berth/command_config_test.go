@@ -29,6 +29,15 @@ func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errOut.String() + err.Error(), 2
 }
 
+// writeFile makes a file with those contents and returns its path.
+func writeFile(t *testing.T, path, text string) string {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 const secretive = `
 http: {secret: canary-1}
 redis: {password: canary-2, sentinelpassword: canary-3}
@@ -39,17 +48,12 @@ log: {hooks: [{disabled: true, options: {smtp: {password: canary-7}}}]}
 
 func TestConfigCommands(t *testing.T) {
 	dir := t.TempDir()
-	file := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
+	file := func(name, text string) string { return writeFile(t, filepath.Join(dir, name), text) }
 	const rule = "auth: {accounts: {enabled: true}}\naccess: [{name: bob, type: registry, action: pull}]\n"
 	good := file("good.yml", rule+"accesstests: [{user: bob, action: pull, repository: a, expect: allow}]\n")
 	tests := file("tests.yml", rule+"accesstests: [{user: bob, action: push, repository: a, expect: allow}]\n")
 	bad := file("bad.yml", "auht: {}\n")
+	unreadable := file("unreadable.yml", "auth: {htpasswd: {realm: r, path: "+filepath.Join(dir, "absent")+"}}\n")
 	warned := file("warned.yml", secretive)
 	for _, tt := range []struct {
 		name           string
@@ -70,7 +74,9 @@ func TestConfigCommands(t *testing.T) {
 		{"help", []string{"check", "--help"}, 0, "berth config check config.yml", ""},
 		{"show", []string{"show", good}, 0, "access:\n  - name:\n      - bob\n", ""},
 		{"show bad", []string{"show", bad}, 1, "", "unknown key"},
-		{"show as", []string{"show", good, "-o", "xml"}, 2, "", "-o xml"},
+		{"show as", []string{"show", good, "-o", "xml"}, 2, "", "it must be yaml or json"},
+		{"show as JSON", []string{"show", good, "-o", "json"}, 0, `"accounts": {`, ""},
+		{"no password file", []string{"check", unreadable}, 0, "is good", "warning: auth.htpasswd.path: open "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stdout, stderr, code := command(t, append([]string{"config"}, tt.args...)...)
@@ -85,10 +91,7 @@ func TestConfigCommands(t *testing.T) {
 }
 
 func TestConfigShowHidesSecrets(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "config.yml")
-	if err := os.WriteFile(path, []byte(secretive), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := writeFile(t, filepath.Join(t.TempDir(), "config.yml"), secretive)
 	for _, format := range []string{"yaml", "json"} {
 		stdout, stderr, code := command(t, "config", "show", path, "-o", format)
 		if code != 0 || strings.Contains(stdout+stderr, "canary") {

@@ -42,7 +42,7 @@ func newTokenList() *cobra.Command {
 		}),
 	}
 	cmd.Flags().StringVar(&user, "user", "", "only the logins of this `USER`")
-	addOutputFlag(cmd)
+	addOutputFlag(cmd, "table")
 	return cmd
 }
 

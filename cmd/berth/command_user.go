@@ -1,19 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"berth/admin"
-	"berth/auth"
 )
 
 func newUserCommand() *cobra.Command {
@@ -28,6 +22,19 @@ func newUserCommand() *cobra.Command {
 	return cmd
 }
 
+// withUsers is withAPI for users of berth's own. Where the configuration lets none
+// of them in, it fails: they would be in vain.
+func withUsers(cmd *cobra.Command, do func(admin.API) error) error {
+	cfg, err := configOf(cmd)
+	if err != nil {
+		return err
+	}
+	if !cfg.Auth.Accounts.Enabled {
+		return errors.New("the configuration does not let users of berth's own in: put accounts: {enabled: true} under auth:")
+	}
+	return withAPI(cmd, do)
+}
+
 // onUser makes a command that does one thing to the user of its first argument.
 func onUser(use, short, example string, do func(ctx context.Context, api admin.API, name string) error) *cobra.Command {
 	return &cobra.Command{
@@ -36,7 +43,7 @@ func onUser(use, short, example string, do func(ctx context.Context, api admin.A
 		Example: example,
 		Args:    cobra.ExactArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			return withAPI(cmd, func(api admin.API) error { return do(cmd.Context(), api, args[0]) })
+			return withUsers(cmd, func(api admin.API) error { return do(cmd.Context(), api, args[0]) })
 		}),
 	}
 }
@@ -50,7 +57,7 @@ func newUserAdd() *cobra.Command {
 		Example: "  berth user add alice --group developers --group ops\n  printf %s \"$PASSWORD\" | berth user add ci --password-stdin",
 		Args:    cobra.ExactArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			return withAPI(cmd, func(api admin.API) error {
+			return withUsers(cmd, func(api admin.API) error {
 				password, err := askPassword(cmd, args[0], fromStdin)
 				if err != nil {
 					return err
@@ -72,7 +79,7 @@ func newUserPasswd() *cobra.Command {
 		Example: "  berth user passwd alice",
 		Args:    cobra.ExactArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			return withAPI(cmd, func(api admin.API) error {
+			return withUsers(cmd, func(api admin.API) error {
 				password, err := askPassword(cmd, args[0], fromStdin)
 				if err != nil {
 					return err
@@ -115,7 +122,7 @@ func newUserList() *cobra.Command {
 		Example: "  berth user list\n  berth user list -o json",
 		Args:    cobra.NoArgs,
 		RunE: operation(func(cmd *cobra.Command, _ []string) error {
-			return withAPI(cmd, func(api admin.API) error {
+			return withUsers(cmd, func(api admin.API) error {
 				users, err := api.Users(cmd.Context())
 				if err != nil {
 					return err
@@ -132,39 +139,6 @@ func newUserList() *cobra.Command {
 			})
 		}),
 	}
-	addOutputFlag(cmd)
+	addOutputFlag(cmd, "table")
 	return cmd
-}
-
-// askPassword reads a password from standard input: twice and unseen from a
-// terminal, else its first line.
-func askPassword(cmd *cobra.Command, name string, fromStdin bool) (auth.Secret, error) {
-	if stdin := int(os.Stdin.Fd()); !fromStdin && term.IsTerminal(stdin) {
-		return askTwice(cmd.ErrOrStderr(), name, func() ([]byte, error) { return term.ReadPassword(stdin) })
-	}
-	line, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 4096)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("read the password: %w", err)
-	}
-	return auth.Secret(strings.TrimRight(line, "\r\n")), nil
-}
-
-func askTwice(w io.Writer, name string, read func() ([]byte, error)) (auth.Secret, error) {
-	var answers [2]string
-	for i, prompt := range []string{"New password for %s: ", "Again: "} {
-		if i == 0 {
-			prompt = fmt.Sprintf(prompt, name)
-		}
-		fmt.Fprint(w, prompt)
-		answer, err := read()
-		fmt.Fprintln(w)
-		if err != nil {
-			return "", fmt.Errorf("read the password: %w", err)
-		}
-		answers[i] = string(answer)
-	}
-	if answers[0] != answers[1] {
-		return "", errors.New("the passwords differ")
-	}
-	return auth.Secret(answers[0]), nil
 }

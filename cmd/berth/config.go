@@ -98,7 +98,7 @@ type tlsFiles struct {
 	MinimumTLS   string   `yaml:"minimumtls,omitempty"`
 	CipherSuites []string `yaml:"ciphersuites,omitempty"`
 	LetsEncrypt  struct {
-		CacheFile    string   `yaml:"cachefile,omitempty"`
+		CacheFile    string   `yaml:"cachefile,omitempty" config:"later"` // turns it on
 		Email        string   `yaml:"email,omitempty"`
 		Hosts        []string `yaml:"hosts,omitempty" config:"later"`
 		DirectoryURL string   `yaml:"directoryurl,omitempty"`

@@ -15,6 +15,8 @@ import (
 const (
 	// defaultRoot is where Distribution's images keep their data.
 	defaultRoot = "/var/lib/registry"
+	// defaultDrain is how long requests may go on after the signal to stop.
+	defaultDrain = 30 * time.Second
 	// maxPage is the most entries that a page of a listing has.
 	maxPage = 1000
 )
@@ -42,6 +44,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.HTTP.Addr, ":5000")
 	setDefault(&c.HTTP.Net, "tcp")
 	setDefault(&c.HTTP.TLS.MinimumTLS, "tls1.2")
+	setDefault(&c.HTTP.DrainTimeout, defaultDrain)
 	if c.HTTP.Debug.Prometheus.Enabled {
 		setDefault(&c.HTTP.Debug.Prometheus.Path, "/metrics")
 	}

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +23,9 @@ func listen(network, addr string) (net.Listener, error) {
 	switch network {
 	case "", "tcp":
 		l, err := net.Listen("tcp", addr)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return nil, fmt.Errorf("listen on http.addr %q: another program listens there: stop it, or name another http.addr", addr)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("listen on http.addr %q: %w", addr, err)
 		}

@@ -38,7 +38,7 @@ func run(args []string) int {
 		root = newRegistryCommand()
 	}
 	root.SetArgs(args[1:])
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
@@ -49,7 +49,11 @@ func run(args []string) int {
 		}
 		return exitFailed
 	}
-	fmt.Fprintf(os.Stderr, "berth: %v\n%s --help says more\n", err, root.CommandPath())
+	fmt.Fprintf(os.Stderr, "berth: %v\n", err)
+	if !cmd.HasSubCommands() {
+		fmt.Fprintln(os.Stderr, "usage:", cmd.UseLine())
+	}
+	fmt.Fprintln(os.Stderr, cmd.CommandPath(), "--help says more")
 	return exitUsage
 }
 
@@ -96,8 +100,10 @@ func newRootCommand() *cobra.Command {
 		newTokenCommand(),
 		newAccessCommand(),
 		newVersionCommand(),
+		newCompletionCommand(),
 	)
 	root.AddCommand(laterCommands()...)
+	root.SetHelpCommand(newHelpCommand())
 	return root
 }
 
@@ -125,6 +131,50 @@ func newVersionCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintln(cmd.OutOrStdout(), "berth", version)
+		},
+	}
+}
+
+func newCompletionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:       "completion SHELL",
+		Short:     "Print the script with which a shell completes commands",
+		Long:      "Prints a script for SHELL, which is bash, fish, powershell or zsh: with it, the shell completes\nberth's commands and flags.",
+		Example:   "  source <(berth completion bash)\n  berth completion zsh > \"${fpath[1]}/_berth\"",
+		ValidArgs: []string{"bash", "fish", "powershell", "zsh"},
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		RunE: operation(func(cmd *cobra.Command, args []string) error {
+			root, out := cmd.Root(), cmd.OutOrStdout()
+			switch args[0] {
+			case "bash":
+				return root.GenBashCompletionV2(out, true)
+			case "fish":
+				return root.GenFishCompletion(out, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(out)
+			}
+			return root.GenZshCompletion(out)
+		}),
+	}
+}
+
+// newHelpCommand is cobra's, but for a command that there is not, which is
+// wrong usage here.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Print the help of a command",
+		Example: "  berth help user add",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return fmt.Errorf("unknown command %q for %q", rest[0], about.CommandPath())
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
 		},
 	}
 }
@@ -159,7 +209,7 @@ func later(name, short string) *cobra.Command {
 		Hidden:             true,
 		DisableFlagParsing: true,
 		RunE: operation(func(cmd *cobra.Command, _ []string) error {
-			return fmt.Errorf("%s: not available yet", cmd.CommandPath())
+			return fmt.Errorf("%s: not available yet", cmd.Name())
 		}),
 	}
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,10 +13,33 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// addOutputFlag gives a command that prints a table the flag -o.
-func addOutputFlag(cmd *cobra.Command) {
-	cmd.Flags().StringP("output", "o", "table", "`FORMAT` of the result: table or json")
+// addOutputFlag gives a command the flag -o. Its result is by itself in a format,
+// such as table, and may be had as JSON.
+func addOutputFlag(cmd *cobra.Command, format string) {
+	f := &outputFormat{format, []string{format, "json"}}
+	cmd.Flags().VarP(f, "output", "o", "`FORMAT` of the result: "+f.choice())
 }
+
+// An outputFormat is the value of the flag -o: one of a few words.
+type outputFormat struct {
+	value string
+	words []string
+}
+
+func (f *outputFormat) choice() string { return strings.Join(f.words, " or ") }
+
+// String, Set and Type implement pflag.Value.
+func (f *outputFormat) String() string { return f.value }
+
+func (f *outputFormat) Set(value string) error {
+	if !slices.Contains(f.words, value) {
+		return errors.New("it must be " + f.choice())
+	}
+	f.value = value
+	return nil
+}
+
+func (f *outputFormat) Type() string { return "string" }
 
 // printResult writes v as JSON where -o json was given, and else as the table whose
 // rows are given, the first of them the head.
@@ -23,15 +48,12 @@ func printResult(cmd *cobra.Command, v any, rows [][]string) error {
 	if err != nil {
 		return err
 	}
-	switch format {
-	case "json":
+	if format == "json" {
 		e := json.NewEncoder(cmd.OutOrStdout())
 		e.SetIndent("", "  ")
 		return e.Encode(v)
-	case "table":
-		return printTable(cmd.OutOrStdout(), rows)
 	}
-	return fmt.Errorf("-o %s: it must be table or json", format)
+	return printTable(cmd.OutOrStdout(), rows)
 }
 
 // printText writes v as JSON where -o json was given, and else as the text.

@@ -66,7 +66,7 @@ func (r *running) tryReload() error {
 	if r.cfg.authenticates() && !cfg.authenticates() {
 		return errors.New("it has no auth: section any more; to remove authentication, restart")
 	}
-	if len(r.cfg.Access) > 0 && len(cfg.Access) == 0 {
+	if r.ruled && len(cfg.Access) == 0 {
 		return errors.New("it has no access: section any more; to remove all rules, restart")
 	}
 	policy, err := cfg.policy()
@@ -77,6 +77,7 @@ func (r *running) tryReload() error {
 		r.log.Warn(w)
 	}
 	r.core.policy.Store(policy)
+	r.ruled = len(cfg.Access) > 0
 	r.core.verifier.SetGroups(cfg.Auth.Groups)
 	r.level.Set(logLevel(string(cfg.Log.Level)))
 	r.log.Info("configuration reloaded", "rules", len(cfg.Access))

@@ -25,12 +25,7 @@ import (
 	"berth/server"
 )
 
-const (
-	reapInterval = time.Hour
-	// defaultDrain is how long requests may go on after the signal to stop,
-	// where http.draintimeout says nothing.
-	defaultDrain = 30 * time.Second
-)
+const reapInterval = time.Hour
 
 func newServeCommand() *cobra.Command {
 	return &cobra.Command{
@@ -65,10 +60,13 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 		log.Warn(w)
 	}
 	core, err := openCore(ctx, cfg, log)
+	if errors.Is(err, errLocked) {
+		return fmt.Errorf("%w: stop it, or name another storage.filesystem.rootdirectory", err)
+	}
 	if err != nil {
 		return err
 	}
-	r := &running{src: src, cfg: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
+	r := &running{src: src, cfg: cfg, ruled: len(cfg.Access) > 0, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
 		metrics: newMetrics(core.verifier.Stats)}
 	return errors.Join(r.run(ctx), core.close())
 }
@@ -83,6 +81,7 @@ type listening struct {
 type running struct {
 	src            source
 	cfg            *Config // as it was at the start
+	ruled          bool    // the rules in force are those of an access: section
 	core           *core
 	level          *slog.LevelVar
 	log            *slog.Logger
@@ -124,7 +123,7 @@ func (r *running) run(ctx context.Context) error {
 		r.shutDown()
 		return err
 	}
-	r.log.Info("stopping", "drain", r.drainTime())
+	r.log.Info("stopping", "drain", r.cfg.HTTP.DrainTimeout)
 	r.shutDown()
 	return nil
 }
@@ -287,16 +286,9 @@ func (r *running) reap(ctx context.Context) {
 	}
 }
 
-func (r *running) drainTime() time.Duration {
-	if t := r.cfg.HTTP.DrainTimeout; t > 0 {
-		return t
-	}
-	return defaultDrain
-}
-
 // shutDown lets requests end for the drain time, and then cuts them.
 func (r *running) shutDown() {
-	ctx, cancel := context.WithTimeout(context.Background(), r.drainTime())
+	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.HTTP.DrainTimeout)
 	defer cancel()
 	var ending sync.WaitGroup
 	for _, hs := range r.servers {
@@ -330,7 +322,7 @@ func (r *running) firstAdmin(ctx context.Context) error {
 		return fmt.Errorf("make the account admin: %w", err)
 	}
 	if generated {
-		printWelcome(r.stderr, r.cfg.HTTP.Addr, password)
+		printWelcome(r.stderr, r.cfg.clientAddress(), password)
 	}
 	return nil
 }

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
+	"net/url"
 
 	"berth/auth"
 )
@@ -19,4 +21,17 @@ Try:
   docker search %[1]s/
 
 `, addr, password.Reveal())
+}
+
+// clientAddress is how clients call the registry: http.host, or else http.addr as it is
+// reached from this machine.
+func (c *Config) clientAddress() string {
+	if u, err := url.Parse(c.HTTP.Host); err == nil && u.Host != "" {
+		return u.Host
+	}
+	host, port, err := net.SplitHostPort(c.HTTP.Addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return c.HTTP.Addr
 }

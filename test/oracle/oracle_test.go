@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	"github.com/google/go-cmp/cmp"
@@ -152,6 +153,9 @@ func parse(t *testing.T, file string, env []string) *configuration.Configuration
 // values returns the effective values of c, by their keys.
 func values(c *configuration.Configuration) map[string]any {
 	h := c.HTTP
+	if h.DrainTimeout == 0 { // which is no draining in Distribution
+		h.DrainTimeout = 30 * time.Second
+	}
 	m := map[string]any{
 		"version":                                c.Version,
 		"log.level":                              c.Log.Level,

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCommandLines calls what needs no server and no data.
+func TestCommandLines(t *testing.T) {
+	t.Setenv("BERTH_DATA", t.TempDir())
+	t.Setenv("REGISTRY_CONFIGURATION_PATH", "")
+	for _, tt := range []struct {
+		args           string
+		code           int
+		stdout, stderr string // parts
+	}{
+		{"", 0, "Available Commands", ""},
+		{"version", 0, "berth dev", ""},
+		{"help", 0, "berth user add alice", ""},
+		{"help user add", 0, "berth user add NAME", ""},
+		{"help nobody", 2, "", `unknown command "nobody"`},
+		{"help user nobody", 2, "", `unknown command "nobody" for "berth user"`},
+		{"completion bash", 0, "__complete", ""},
+		{"completion zsh", 0, "compdef", ""},
+		{"completion fish", 0, "complete -c berth", ""},
+		{"completion powershell", 0, "Register-ArgumentCompleter", ""},
+		{"completion tcsh", 2, "", `invalid argument "tcsh"`},
+		{"completion", 2, "", "accepts 1 arg"},
+		{"user list -o xml", 2, "", "it must be table or json"},
+		{"token list -o yaml", 2, "", "it must be table or json"},
+		{"gc --dry-run", 1, "", "gc: not available yet"},
+		{"auth test bob", 1, "", "auth: not available yet"},
+		{"nothing", 2, "", `unknown command "nothing"`},
+		{"serve --nothing", 2, "", "unknown flag"},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			stdout, stderr, code := command(t, strings.Fields(tt.args)...)
+			if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+				t.Errorf("exit %d\nstdout: %s\nstderr: %s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+// TestEveryCommandHasAnExample walks all of them, those that are not available
+// yet excepted.
+func TestEveryCommandHasAnExample(t *testing.T) {
+	commands := newRootCommand().Commands()
+	for len(commands) > 0 {
+		c := commands[0]
+		commands = append(commands[1:], c.Commands()...)
+		if !c.Hidden && !strings.Contains(c.Example, c.CommandPath()) {
+			t.Errorf("%s has the example %q", c.CommandPath(), c.Example)
+		}
+	}
+}
+
+func TestUsersThatAreNotLetIn(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY", filepath.Join(dir, "data"))
+	path := writeFile(t, filepath.Join(dir, "config.yml"), "auth: {htpasswd: {realm: r, path: p}}\n")
+	_, stderr, code := command(t, "user", "list", "--config", path)
+	if code != 1 || !strings.Contains(stderr, "accounts: {enabled: true}") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+func TestDataThatIsNotThere(t *testing.T) {
+	t.Setenv("REGISTRY_CONFIGURATION_PATH", "")
+	dir := filepath.Join(t.TempDir(), "data")
+	t.Setenv("BERTH_DATA", dir)
+	for _, want := range []string{"no registry has kept its data in " + dir, ""} {
+		_, stderr, code := command(t, "token", "list")
+		if code != 0 || !strings.Contains(stderr, want) || want == "" && stderr != "" {
+			t.Errorf("exit %d: %s", code, stderr)
+		}
+	}
+}
+
+func TestClientAddress(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                      "127.0.0.1:5000",
+		"http: {addr: ':8080'}":                 "127.0.0.1:8080",
+		"http: {addr: '0.0.0.0:80'}":            "127.0.0.1:80",
+		"http: {addr: '[::]:80'}":               "127.0.0.1:80",
+		"http: {addr: 'r.example:80'}":          "r.example:80",
+		"http: {host: 'https://r.example.org'}": "r.example.org",
+		"http: {addr: /run/s, net: unix}":       "/run/s",
+	} {
+		if got := mustParse(t, "version: 0.1\n"+text).clientAddress(); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestAwait(t *testing.T) {
+	if line, err := await(t.Context(), func() (string, error) { return "line", nil }); line != "line" || err != nil {
+		t.Errorf("got %q, %v", line, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	never := make(chan struct{})
+	defer close(never)
+	cancel()
+	if _, err := await(ctx, func() (string, error) { <-never; return "", nil }); !errors.Is(err, errInterrupted) {
+		t.Errorf("got %v", err)
+	}
+}
