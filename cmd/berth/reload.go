@@ -66,7 +66,7 @@ func (r *running) tryReload() error {
 	if r.cfg.authenticates() && !cfg.authenticates() {
 		return errors.New("it has no auth: section any more; to remove authentication, restart")
 	}
-	if r.ruled && len(cfg.Access) == 0 {
+	if dropsRules(r.ruling, cfg) {
 		return errors.New("it has no access: section any more; to remove all rules, restart")
 	}
 	policy, err := cfg.policy()
@@ -77,7 +77,7 @@ func (r *running) tryReload() error {
 		r.log.Warn(w)
 	}
 	r.core.policy.Store(policy)
-	r.ruled = len(cfg.Access) > 0
+	r.ruling = cfg
 	r.core.verifier.SetGroups(cfg.Auth.Groups)
 	r.level.Set(logLevel(string(cfg.Log.Level)))
 	r.log.Info("configuration reloaded", "rules", len(cfg.Access))
@@ -85,6 +85,12 @@ func (r *running) tryReload() error {
 		r.log.Warn("the configuration has other changes too, which take effect at the next start")
 	}
 	return nil
+}
+
+// dropsRules reports whether next leaves out rules altogether that old has, be
+// they none.
+func dropsRules(old, next *Config) bool {
+	return old.accessGiven && !next.accessGiven || len(old.Access) > 0 && len(next.Access) == 0
 }
 
 // withoutReloadable returns the part of a configuration that only a start

@@ -66,7 +66,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	r := &running{src: src, cfg: cfg, ruled: len(cfg.Access) > 0, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
+	r := &running{src: src, cfg: cfg, ruling: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
 		metrics: newMetrics(core.verifier.Stats)}
 	return errors.Join(r.run(ctx), core.close())
 }
@@ -81,7 +81,7 @@ type listening struct {
 type running struct {
 	src            source
 	cfg            *Config // as it was at the start
-	ruled          bool    // the rules in force are those of an access: section
+	ruling         *Config // whose rules are in force
 	core           *core
 	level          *slog.LevelVar
 	log            *slog.Logger
