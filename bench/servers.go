@@ -1,0 +1,256 @@
+package main
+
+import (
+	"debug/buildinfo"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// A mode is how requests are authenticated.
+type mode string
+
+const (
+	anonymous mode = "anonymous"
+	basic     mode = "Basic"
+	bearer    mode = "Bearer"
+)
+
+const (
+	user     = "bench"
+	password = "correct horse battery"
+	service  = "berth"
+
+	distribution = "github.com/distribution/distribution/v3/cmd/registry@v3.1.2"
+)
+
+// A target is something that is measured. Where one process cannot serve every
+// mode there are several, over the same data.
+type target struct {
+	name string
+	at   map[mode]*process
+}
+
+// A lab is the servers of one run and the folder that holds all they write.
+type lab struct {
+	dir      string // removed at the end
+	root     string // of berth's repository
+	berth    *target
+	peer     *target
+	standIn  *target // a token server
+	files    *target // nginx; nil where it is not installed
+	debug    string  // address of berth's profiles
+	peerRoot string
+	auth     map[mode]string // the line of a header
+	running  []*process
+	done     map[string]bool // what once has done
+}
+
+// once runs f unless it was run under that name before.
+func (l *lab) once(name string, f func() error) error {
+	if l.done[name] {
+		return nil
+	}
+	if err := f(); err != nil {
+		return fmt.Errorf("prepare %s: %w", name, err)
+	}
+	l.done[name] = true
+	return nil
+}
+
+// newLab builds and starts everything. It must be closed, also after an error.
+func newLab(root, scratch string) (*lab, error) {
+	l := &lab{root: root, auth: map[mode]string{anonymous: ""}, done: make(map[string]bool)}
+	var err error
+	if l.dir, err = os.MkdirTemp(scratch, "berth-bench-"); err != nil {
+		return l, err
+	}
+	for _, step := range []func() error{l.build, l.writeUsers, l.startBerth, l.fetchToken, l.startPeer, l.startStandIn, l.startFiles} {
+		if err := step(); err != nil {
+			return l, err
+		}
+	}
+	return l, nil
+}
+
+// close ends the servers and removes their data.
+func (l *lab) close() error {
+	for _, p := range l.running {
+		p.stop()
+	}
+	return os.RemoveAll(l.dir)
+}
+
+func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
+
+func (l *lab) peerBinary() string { return filepath.Join(l.root, ".cache", "bin", "registry") }
+
+// build makes berth's binary, and Distribution's where that version is missing.
+func (l *lab) build() error {
+	err := run(l.root, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", l.path("berth"), "./cmd/berth")
+	if err != nil {
+		return err
+	}
+	_, version, _ := strings.Cut(distribution, "@")
+	if info, err := buildinfo.ReadFile(l.peerBinary()); err == nil && info.Main.Version == version {
+		return nil
+	}
+	fmt.Fprintln(os.Stderr, "building "+distribution)
+	// Another folder, so that no module here has a say in what is built.
+	return run(l.dir, []string{"CGO_ENABLED=0", "GOFLAGS=", "GOBIN=" + filepath.Dir(l.peerBinary())}, "go", "install", "-trimpath", distribution)
+}
+
+func run(dir string, env []string, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("run %s %s: %w: %s", name, args[0], err, out)
+	}
+	return nil
+}
+
+func (l *lab) writeUsers() error {
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), 10)
+	if err != nil {
+		return err
+	}
+	l.auth[basic] = "Authorization: Basic " + basicValue
+	return os.WriteFile(l.path("htpasswd"), fmt.Appendf(nil, "%s:%s\n", user, hash), 0o600)
+}
+
+// launch starts a server whose configuration is text with {addr}, {debug} and
+// {dir} put in.
+func (l *lab) launch(name, text, binary string, args ...string) (*process, error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	file := l.path(name + ".yml")
+	text = strings.NewReplacer("{addr}", addr, "{debug}", l.debug, "{dir}", l.dir).Replace(text)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	p, err := start(addr, l.path(name+".log"), nil, binary, append(args, file)...)
+	if err != nil {
+		return nil, err
+	}
+	l.running = append(l.running, p)
+	return p, nil
+}
+
+// berthConfig has authentication and rules on, whoever asks: without credentials
+// as with them, the gate decides on every request.
+const berthConfig = `version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+http: {addr: "{addr}", debug: {addr: "{debug}"}}
+storage: {filesystem: {rootdirectory: "{dir}/berth-data"}, delete: {enabled: true}}
+auth:
+  htpasswd: {realm: bench, path: "{dir}/htpasswd"}
+  issuer: {service: berth, expiration: 24h}
+access:
+  - {name: anonymous, type: registry, action: [pull, push]}
+  - {name: bench, type: registry, action: "*"}
+`
+
+func (l *lab) startBerth() error {
+	var err error
+	if l.debug, err = freeAddr(); err != nil {
+		return err
+	}
+	p, err := l.launch("berth", berthConfig, l.path("berth"), "serve")
+	if err != nil {
+		return err
+	}
+	l.berth = &target{name: "berth", at: map[mode]*process{anonymous: p, basic: p, bearer: p}}
+	return nil
+}
+
+// fetchToken asks berth for the bearer token that both registries are shown,
+// and for the key that Distribution needs to believe it.
+func (l *lab) fetchToken() error {
+	base := "http://" + l.berth.at[basic].addr
+	scopes := []string{"registry:catalog:*"}
+	for _, repo := range []string{repoImage, repoPush, repoFew, repoMany} {
+		scopes = append(scopes, "repository:"+repo+":pull,push")
+	}
+	req, err := http.NewRequest("GET", base+"/auth/token?service="+service+"&scope="+strings.ReplaceAll(strings.Join(scopes, "&scope="), ":*", ":%2A"), nil)
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(user, password)
+	var answer struct {
+		Token string `json:"token"`
+	}
+	data, err := get(req)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, &answer); err != nil {
+		return fmt.Errorf("read a token: %w", err)
+	}
+	l.auth[bearer] = "Authorization: Bearer " + answer.Token
+	if req, err = http.NewRequest("GET", base+"/auth/jwks", nil); err != nil {
+		return err
+	}
+	if data, err = get(req); err != nil {
+		return err
+	}
+	return os.WriteFile(l.path("jwks.json"), data, 0o600)
+}
+
+func get(req *http.Request) ([]byte, error) {
+	client := http.Client{Timeout: 2 * time.Minute}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(res.Body)
+	if err == nil && res.StatusCode != http.StatusOK {
+		err = errors.New(res.Status)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %s: %w", req.URL.Path, err)
+	}
+	return data, nil
+}
+
+// peerConfig is Distribution's own example, with its descriptor cache on and
+// its logs off.
+const peerConfig = `version: 0.1
+log: {level: error, accesslog: {disabled: true}}
+http: {addr: "{addr}", secret: bench}
+storage:
+  filesystem: {rootdirectory: "{dir}/peer-data"}
+  cache: {blobdescriptor: inmemory}
+  delete: {enabled: true}
+`
+
+func (l *lab) startPeer() error {
+	l.peerRoot = filepath.Join(l.dir, "peer-data", "docker", "registry", "v2")
+	l.peer = &target{name: "Distribution", at: make(map[mode]*process)}
+	for _, m := range []struct {
+		mode mode
+		auth string
+	}{
+		{anonymous, ""},
+		{basic, "auth: {htpasswd: {realm: bench, path: \"{dir}/htpasswd\"}}\n"},
+		{bearer, "auth: {token: {realm: \"http://127.0.0.1/token\", service: berth, issuer: berth, jwks: \"{dir}/jwks.json\"}}\n"},
+	} {
+		p, err := l.launch("peer-"+string(m.mode), peerConfig+m.auth, l.peerBinary(), "serve")
+		if err != nil {
+			return err
+		}
+		l.peer.at[m.mode] = p
+	}
+	return nil
+}
