@@ -4,10 +4,10 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test unit e2e fuzz clean
+.PHONY: help build deps test unit e2e fuzz bench bench-quick bench-deps clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 build: ## build bin/berth, one static binary
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth ./cmd/berth
@@ -26,6 +26,15 @@ e2e: deps ## the tests against a running berth: clients, the tutorial, conforman
 
 fuzz: ## each fuzz target for FUZZTIME
 	@test/fuzz.sh $(FUZZTIME)
+
+bench: bench-deps ## measure berth beside Distribution and nginx, into docs; more than an hour on an idle machine
+	@cd bench && go run . -out ../docs
+
+bench-quick: ## the same in short, printed: does everything work?
+	@cd bench && go run . -quick
+
+bench-deps: ## install nginx and wrk, which only the benchmarks need
+	@test/deps.sh bench
 
 clean: ## remove what was built; .cache/bin stays until "rm -r .cache"
 	rm -rf bin berth

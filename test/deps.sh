@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what the tests need and the machine lacks: container clients and
 # servers from Debian, and Go tools into .cache/bin at the versions below. What
-# is there already is left alone, so a second run costs nothing.
+# is there already is left alone, so a second run costs nothing. With "bench" it
+# installs what only the benchmarks need.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,18 @@ helm.sh/helm/v3/cmd/helm@v3.22.0
 github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
 honnef.co/go/tools/cmd/staticcheck@v0.8.2
 "
+
+case ${1:-} in
+"") ;;
+bench)
+	packages="nginx wrk"
+	tools=
+	;;
+*)
+	echo "test/deps.sh: there is no list $1" >&2
+	exit 2
+	;;
+esac
 
 # Packages that bring a daemon start it when they are installed. The tests start
 # their own, so a policy that says no stands in for as long as apt runs.
