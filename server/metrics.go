@@ -62,9 +62,13 @@ func (s *Server) logAccess(x *exchange) {
 	if !x.caller.Anonymous() {
 		user = strings.Trim(strconv.QuoteToASCII(x.caller.Name), `"`)
 	}
+	uri := x.r.URL.RequestURI()
+	if x.target.kind == kindToken {
+		uri = x.r.URL.EscapedPath() // some put the form there, password and all
+	}
 	line := fmt.Sprintf("%s - %s [%s] %q %d %d %q %q\n",
 		addrString(x.caller.Addr), user, x.began.Format("02/Jan/2006:15:04:05 -0700"),
-		x.r.Method+" "+x.r.URL.RequestURI()+" "+x.r.Proto, x.w.code(), x.w.sent,
+		x.r.Method+" "+uri+" "+x.r.Proto, x.w.code(), x.w.sent,
 		x.r.Referer(), x.r.UserAgent())
 	s.lines.Lock()
 	defer s.lines.Unlock()

@@ -176,8 +176,9 @@ func TestAccessLog(t *testing.T) {
 	f.seed("puller")
 	f.do(get, "/v2/team/app/tags/list?n=1", "", as("puller"), "User-Agent: a\"b\tc", "Referer: http://x/")
 	f.do(head, "/livez", "") // after which the line is there
+	f.do(post, "/auth/token?grant_type=password&username=puller&password=secret-puller", "")
 	deadline := time.Now().Add(5 * time.Second)
-	for strings.Count(f.access.String(), "\n") < 2 && time.Now().Before(deadline) {
+	for strings.Count(f.access.String(), "\n") < 3 && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 	line, next, _ := strings.Cut(f.access.String(), "\n")
@@ -189,6 +190,9 @@ func TestAccessLog(t *testing.T) {
 	want := `"GET /v2/team/app/tags/list?n=1 HTTP/1.1" 200 34 "http://x/" "a\"b\tc"`
 	if before != "127.0.0.1 - puller" || after != want {
 		t.Errorf("%s\nwant 127.0.0.1 - puller [...] %s", line, want)
+	}
+	if strings.Contains(next, "secret") || !strings.Contains(next, `"POST /auth/token HTTP/1.1" 400 `) {
+		t.Errorf("a password in the address: %s", next)
 	}
 }
 
