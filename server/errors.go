@@ -122,7 +122,11 @@ func (s *Server) answerTo(x *exchange, err error) answer {
 	case errors.As(err, &status):
 		return answer{status: status.status, code: status.err.Code, message: status.err.Message, last: status.status == http.StatusRequestEntityTooLarge}
 	case errors.As(err, &told):
-		return tell(told.Code, told.Message, told.Detail)
+		a := tell(told.Code, told.Message, told.Detail)
+		if a.status == http.StatusInternalServerError || a.status == http.StatusInsufficientStorage {
+			a.log = err // what only the operator can mend
+		}
+		return a
 	case errors.As(err, &code):
 		return tell(code, "", nil)
 	}

@@ -360,5 +360,9 @@ func TestFailures(t *testing.T) {
 		if a.code() != code || !strings.Contains(a.body, "told") {
 			t.Errorf("%s: %s", code, a.body)
 		}
+		logged := strings.Contains(f.log.String(), "ref="+a.Header.Get("X-Request-Id"))
+		if operators := code == oci.InsufficientStorage || code == oci.Unknown; logged != operators {
+			t.Errorf("%s: logged: %v, want %v", code, logged, operators)
+		}
 	}
 }
