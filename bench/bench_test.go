@@ -133,7 +133,10 @@ func TestStatTicks(t *testing.T) {
 }
 
 func TestParseWrk(t *testing.T) {
-	const text = `  Latency Distribution
+	const text = `  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   500.00us    1.00ms   9.00ms   98.50%
+    Req/Sec     8.64k     1.00k   10.00k    87.99%
+  Latency Distribution
      50%  241.00us
      75%    1.00ms
      90%    2.00ms

@@ -120,14 +120,11 @@ func bench(o options) (err error) {
 		return err
 	}
 	r := newReport(o, root)
-	broken := r.runRows(l, o)
-	if err := r.runLimits(l, o); err != nil {
-		return errors.Join(broken, err)
-	}
+	// What fails is said in the end; what was measured is reported all the same.
+	broken := errors.Join(r.runRows(l, o), r.runLimits(l, o))
 	if o.only.String() == "" {
-		if r.Decisions, err = decisions(root); err != nil {
-			return errors.Join(broken, err)
-		}
+		r.Decisions, err = decisions(root)
+		broken = errors.Join(broken, err)
 	}
 	r.Peak = l.berth.at[basic].peak
 	r.judge()

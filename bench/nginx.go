@@ -23,7 +23,6 @@ http {
 	sendfile on;
 	tcp_nopush on;
 	keepalive_requests 1000000000;
-	open_file_cache max=100;
 	default_type application/octet-stream;
 	client_body_temp_path {dir}/nginx-body;
 	proxy_temp_path {dir}/nginx-proxy;
@@ -101,8 +100,8 @@ func wrk(p *process, path string, clients int, d time.Duration) (drive, error) {
 var (
 	wrkRate = regexp.MustCompile(`Requests/sec:\s*([0-9.]+)`)
 	wrkSent = regexp.MustCompile(`Transfer/sec:\s*([0-9.]+)([KMGT]?)B`)
-	wrkP50  = regexp.MustCompile(`50%\s*(\S+)`)
-	wrkP99  = regexp.MustCompile(`99%\s*(\S+)`)
+	wrkP50  = regexp.MustCompile(`(?m)^\s+50%\s+(\S+)`)
+	wrkP99  = regexp.MustCompile(`(?m)^\s+99%\s+(\S+)`)
 )
 
 func parseWrk(text string) (drive, error) {

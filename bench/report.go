@@ -144,7 +144,7 @@ func (res *result) other() sample {
 
 func (r *report) writeLimits(b *strings.Builder) {
 	b.WriteString("## Beside nginx\n")
-	b.WriteString("nginx serves the same bytes as files, with sendfile and its cache of open files, and without any question of who asks.\n\n")
+	b.WriteString("nginx serves the same bytes as files, with sendfile, and without any question of who asks.\n\n")
 	var lines strings.Builder
 	for _, l := range r.Limits {
 		a, n := l.Median["berth"], l.Median["nginx"]

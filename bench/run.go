@@ -148,6 +148,7 @@ func (r *report) runLimits(l *lab, o options) error {
 		return nil
 	}
 	f := newFixture(o.sizes)
+	var broken []error
 	for _, w := range []struct {
 		name    string
 		clients int
@@ -167,11 +168,12 @@ func (r *report) runLimits(l *lab, o options) error {
 		}
 		res, err := l.measureLimit(o, w.name, b, w.clients)
 		if err != nil {
-			return fmt.Errorf("%s beside nginx: %w", w.name, err)
+			broken = append(broken, fmt.Errorf("%s beside nginx: %w", w.name, err))
+			continue
 		}
 		r.Limits = append(r.Limits, res)
 	}
-	return nil
+	return errors.Join(broken...)
 }
 
 func (l *lab) measureLimit(o options, name string, b *blob, clients int) (limit, error) {
