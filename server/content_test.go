@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -159,7 +160,7 @@ func TestReadFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	inner := &fileTaker{ResponseWriter: nil, header: make(http.Header)}
-	w := newResponse(inner, get)
+	w := newResponse(inner, httptest.NewRequest(get, "/", nil))
 	n, err := io.CopyN(w, file, int64(len(body)))
 	if err != nil || n != int64(len(body)) || w.sent != n || w.status != http.StatusOK {
 		t.Errorf("%d bytes of %d, %d counted, status %d, %v", n, len(body), w.sent, w.status, err)

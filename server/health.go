@@ -81,7 +81,7 @@ func (s *Server) Debug() http.Handler {
 	}
 	mux.HandleFunc("GET /debug/health", func(w http.ResponseWriter, r *http.Request) {
 		status, h := s.health(r)
-		if err := newResponse(w, r.Method).writeJSON(status, h); err != nil {
+		if err := newResponse(w, r).writeJSON(status, h); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	})

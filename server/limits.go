@@ -12,7 +12,8 @@ const (
 	maxHeader  = 64 << 10         // bytes of a request header
 	headerTime = 10 * time.Second // until it is complete
 	idleTime   = 120 * time.Second
-	maxQuery   = 100 // keys
+	restTime   = 10 * time.Second // for the rest of a body that is not wanted
+	maxQuery   = 100              // keys
 	maxCookies = 100
 	maxForm    = 64 << 10 // bytes of a token request
 

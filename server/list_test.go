@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -292,5 +293,35 @@ func TestPace(t *testing.T) {
 				t.Errorf("%s: %v after %v, want a timeout after %v", test.name, err, time.Since(began), test.after)
 			}
 		})
+	}
+}
+
+// TestBodyThatNobodyWants: net/http reads it before it answers, be there anybody
+// who sends it or not.
+func TestBodyThatNobodyWants(t *testing.T) {
+	f := newFixture(t)
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{get, "/livez", 200}, {get, "/v2/", 401}, {put, "/v2/secret/manifests/v1", 401}, {get, "/nowhere", 404}, {"TRACE", "/v2/", 405},
+		{http.MethodOptions, "*", 404},
+	} {
+		for _, content := range []string{"", "more"} {
+			w := httptest.NewRecorder()
+			d := &deadlines{ResponseWriter: w}
+			r := httptest.NewRequest(test.method, test.path, strings.NewReader(content))
+			if content == "" {
+				r.Body = http.NoBody
+			}
+			f.Config.Handler.ServeHTTP(d, r)
+			soon := !d.until.IsZero() && d.until.Before(time.Now().Add(restTime))
+			if w.Code != test.status || soon != (content != "") {
+				t.Errorf("%s %s with %q: %d, a read until %v", test.method, test.path, content, w.Code, d.until)
+			}
+		}
+	}
+	if !f.Config.DisableGeneralOptionsHandler {
+		t.Error("OPTIONS * does not reach the handler")
 	}
 }

@@ -14,12 +14,16 @@ type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	head    bool // net/http leaves out the body
+	asked   bool // the request has a body
 	status  int  // 0 until the header is written
 	sent    int64
 }
 
-func newResponse(w http.ResponseWriter, method string) *response {
-	return &response{ResponseWriter: w, control: http.NewResponseController(w), head: method == http.MethodHead}
+func newResponse(w http.ResponseWriter, r *http.Request) *response {
+	return &response{
+		ResponseWriter: w, control: http.NewResponseController(w),
+		head: r.Method == http.MethodHead, asked: r.Body != nil && r.Body != http.NoBody,
+	}
 }
 
 // Unwrap is for http.ResponseController.
@@ -29,6 +33,10 @@ func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
 		w.status = status
 		w.await(0)
+		if w.asked {
+			// Before it answers, net/http reads what nobody has read of the body.
+			_ = w.control.SetReadDeadline(time.Now().Add(restTime))
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

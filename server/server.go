@@ -121,7 +121,9 @@ func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader - slack,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// It would read a body without a deadline.
+		DisableGeneralOptionsHandler: true,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 
@@ -146,7 +148,7 @@ type exchange struct {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{
-		w:      newResponse(w, r.Method),
+		w:      newResponse(w, r),
 		r:      r,
 		id:     rand.Text()[:10],
 		began:  s.o.Now(),
