@@ -115,8 +115,12 @@ func bench(o options) (err error) {
 		return fmt.Errorf("run it in the folder bench: %w", err)
 	}
 	l, err := newLab(root, o.scratch)
-	defer func() { err = errors.Join(err, l.close()) }()
 	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	defer l.closeOnSignal()()
+	if err := l.start(); err != nil {
 		return err
 	}
 	r := newReport(o, root)
@@ -125,6 +129,9 @@ func bench(o options) (err error) {
 	if o.only.String() == "" {
 		r.Decisions, err = decisions(root)
 		broken = errors.Join(broken, err)
+	}
+	if l.interrupted.Load() {
+		return errors.New("interrupted: nothing is reported")
 	}
 	r.Peak = l.berth.at[basic].peak
 	r.judge()

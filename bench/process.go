@@ -27,7 +27,7 @@ type process struct {
 
 // start runs a server and waits until it answers at addr. What it prints is
 // kept in logFile.
-func start(addr, logFile string, env []string, name string, args ...string) (*process, error) {
+func start(addr, logFile, name string, args ...string) (*process, error) {
 	out, err := os.Create(logFile)
 	if err != nil {
 		return nil, err
@@ -35,7 +35,6 @@ func start(addr, logFile string, env []string, name string, args ...string) (*pr
 	defer out.Close() // the child has its own
 	p := &process{cmd: exec.Command(name, args...), addr: addr, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
-	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)

@@ -9,8 +9,12 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -51,8 +55,11 @@ type lab struct {
 	debug    string  // address of berth's profiles
 	peerRoot string
 	auth     map[mode]string // the line of a header
-	running  []*process
 	done     map[string]bool // what once has done
+
+	interrupted atomic.Bool
+	mu          sync.Mutex
+	running     []*process
 }
 
 // once runs f unless it was run under that name before.
@@ -67,27 +74,53 @@ func (l *lab) once(name string, f func() error) error {
 	return nil
 }
 
-// newLab builds and starts everything. It must be closed, also after an error.
+// newLab makes the folder of a lab. It must be closed.
 func newLab(root, scratch string) (*lab, error) {
-	l := &lab{root: root, auth: map[mode]string{anonymous: ""}, done: make(map[string]bool)}
-	var err error
-	if l.dir, err = os.MkdirTemp(scratch, "berth-bench-"); err != nil {
-		return l, err
+	dir, err := os.MkdirTemp(scratch, "berth-bench-")
+	if err != nil {
+		return nil, err
 	}
+	return &lab{dir: dir, root: root, auth: map[mode]string{anonymous: ""}, done: make(map[string]bool)}, nil
+}
+
+// start builds and starts everything.
+func (l *lab) start() error {
 	for _, step := range []func() error{l.build, l.writeUsers, l.startBerth, l.fetchToken, l.startPeer, l.startStandIn, l.startFiles} {
 		if err := step(); err != nil {
-			return l, err
+			return err
 		}
 	}
-	return l, nil
+	return nil
 }
 
 // close ends the servers and removes their data.
 func (l *lab) close() error {
+	l.mu.Lock() // for good: nothing starts afterwards
 	for _, p := range l.running {
 		p.stop()
 	}
 	return os.RemoveAll(l.dir)
+}
+
+// closeOnSignal closes l and ends this program when it is interrupted, until
+// the function that it returns is called.
+func (l *lab) closeOnSignal() func() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if s, ok := <-signals; ok {
+			fmt.Fprintln(os.Stderr, "bench:", s)
+			l.interrupted.Store(true)
+			if err := l.close(); err != nil {
+				fmt.Fprintln(os.Stderr, "bench:", err)
+			}
+			os.Exit(1)
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
@@ -139,7 +172,14 @@ func (l *lab) launch(name, text, binary string, args ...string) (*process, error
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	p, err := start(addr, l.path(name+".log"), nil, binary, append(args, file)...)
+	return l.run(name, addr, binary, append(args, file)...)
+}
+
+// run starts a server that is stopped when l is closed.
+func (l *lab) run(name, addr, binary string, args ...string) (*process, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, err := start(addr, l.path(name+".log"), binary, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -77,11 +77,10 @@ func (l *lab) startStandIn() error {
 	if err != nil {
 		return err
 	}
-	p, err := start(addr, l.path("standin.log"), nil, self, "-standin", addr)
+	p, err := l.run("standin", addr, self, "-standin", addr)
 	if err != nil {
 		return err
 	}
-	l.running = append(l.running, p)
 	l.standIn = &target{name: "bcrypt and RS256", at: map[mode]*process{basic: p}}
 	return nil
 }
