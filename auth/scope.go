@@ -16,7 +16,11 @@ type Scope struct {
 	Actions []string // sorted, each once: "pull", "push", "delete", "*" …
 }
 
+// String returns the scope as a client asks for it; "" for the zero Scope.
 func (s Scope) String() string {
+	if s.Type == "" {
+		return ""
+	}
 	return s.Type + ":" + s.Name + ":" + strings.Join(s.Actions, ",")
 }
 

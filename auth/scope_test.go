@@ -38,6 +38,17 @@ func TestParseScopes(t *testing.T) {
 	}
 }
 
+func TestScopeString(t *testing.T) {
+	for want, s := range map[string]Scope{
+		"":                         {},
+		"repository:a/b:pull,push": {Type: "repository", Name: "a/b", Actions: []string{"pull", "push"}},
+	} {
+		if got := s.String(); got != want {
+			t.Errorf("%+v is %q, want %q", s, got, want)
+		}
+	}
+}
+
 func TestCountScopes(t *testing.T) {
 	if n := CountScopes([]string{"a b", "", "  c "}); n != 3 {
 		t.Errorf("counted %d", n)

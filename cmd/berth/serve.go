@@ -319,6 +319,9 @@ func (r *running) firstAdmin(ctx context.Context) error {
 		password = account.NewPassword()
 	}
 	if err := r.core.accounts.Add(ctx, "admin", password, nil); err != nil {
+		if !generated {
+			err = fmt.Errorf("$BERTH_ADMIN_PASSWORD_FILE: %w", err)
+		}
 		return fmt.Errorf("make the account admin: %w", err)
 	}
 	if generated {
