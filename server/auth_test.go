@@ -162,6 +162,7 @@ func TestExpired(t *testing.T) {
 			t.Errorf("%s %s: challenge %s", s.method, s.path, got)
 		}
 	}
+	f.wantStatus(f.do(put, "/v2/team/app/manifests/new", "not one", header), http.StatusUnauthorized) // before it is read
 	f.wantStatus(f.do(put, "/v2/team/app/blobs/uploads/up?digest="+d, "", header), http.StatusCreated)
 }
 

@@ -15,7 +15,7 @@ import (
 // view decides, but only when the manifest is here: who may not push at all is
 // not listened to.
 func (s *Server) putManifest(x *exchange) error {
-	if !s.may(&x.caller, access.Push, x.target) {
+	if x.caller.Expired || !s.may(&x.caller, access.Push, x.target) {
 		where := string(x.target.repo)
 		if tag := x.target.reference.Tag; tag != "" {
 			where += ":" + string(tag)
