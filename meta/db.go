@@ -32,6 +32,7 @@ const defaultReaders = 8
 type DB struct {
 	write *sql.DB // one connection
 	read  *sql.DB
+	log   string // path of the write-ahead log
 
 	readers chan *conn // nil stands for a connection not made yet
 	queue   chan *update
@@ -67,6 +68,7 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("create database: %w", err)
 	}
 	db := &DB{
+		log:     path + "-wal",
 		readers: make(chan *conn, o.Readers),
 		queue:   make(chan *update),
 		closing: make(chan struct{}),

@@ -120,7 +120,8 @@ func (db *DB) begin() error {
 	if db.damaged.Load() {
 		return ErrDamaged
 	}
-	if db.writer == nil {
+	fresh := db.writer == nil
+	if fresh {
 		c, err := newConn(db.write)
 		if err != nil {
 			return fmt.Errorf("connect to the database: %w", translate(err))
@@ -129,6 +130,9 @@ func (db *DB) begin() error {
 	}
 	if err := db.writer.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin to write: %w", translate(err))
+	}
+	if fresh {
+		_ = reserve(db.log) // without it a full disk is only harder to empty
 	}
 	return nil
 }
