@@ -30,7 +30,11 @@ func originOf(r *http.Request, trusted []netip.Prefix) origin {
 	if !contains(trusted, o.addr) {
 		return o
 	}
-	hops := forwarded(r.Header)
+	hops, ok := forwarded(r.Header)
+	if !ok {
+		o.addr = netip.Addr{} // which no rule takes for one of its own
+		return o
+	}
 	for i := len(hops) - 1; i >= 0 && contains(trusted, o.addr); i-- {
 		if hops[i].scheme != "" {
 			o.scheme = hops[i].scheme
@@ -56,14 +60,22 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 }
 
 // forwarded returns what each proxy added, the nearest last: from Forwarded
-// (RFC 7239), or from the X-Forwarded headers.
-func forwarded(h http.Header) []origin {
-	var hops []origin
-	if elements := list(h["Forwarded"]); len(elements) > 0 {
-		for _, element := range elements {
-			hops = append(hops, parseForwarded(element))
+// (RFC 7239), or from the X-Forwarded headers. It is not ok when a quoted string
+// has no end: then nobody can tell what a proxy added to the words of a client.
+func forwarded(h http.Header) (hops []origin, ok bool) {
+	for _, line := range h["Forwarded"] {
+		elements, ok := splitQuoted(line, ',')
+		if !ok {
+			return nil, false
 		}
-		return hops
+		for _, element := range elements {
+			if strings.TrimSpace(element) != "" {
+				hops = append(hops, parseForwarded(element))
+			}
+		}
+	}
+	if len(hops) > 0 {
+		return hops, true
 	}
 	for _, s := range list(h["X-Forwarded-For"]) {
 		hops = append(hops, origin{addr: parseNode(s)})
@@ -78,7 +90,25 @@ func forwarded(h http.Header) []origin {
 	if hosts := list(h["X-Forwarded-Host"]); len(hosts) > 0 {
 		nearest.host = hosts[len(hosts)-1]
 	}
-	return hops
+	return hops, true
+}
+
+// splitQuoted splits s at sep, but not within quoted strings (RFC 9110, section
+// 5.6.4). It is not ok when one has no end.
+func splitQuoted(s string, sep byte) (parts []string, ok bool) {
+	quoted, start := false, 0
+	for i := 0; i < len(s); i++ {
+		switch {
+		case quoted && s[i] == '\\':
+			i++
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == sep && !quoted:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		}
+	}
+	return append(parts, s[start:]), !quoted
 }
 
 // list splits the lines of a header at their commas.
@@ -96,7 +126,8 @@ func list(lines []string) []string {
 
 func parseForwarded(element string) origin {
 	var o origin
-	for pair := range strings.SplitSeq(element, ";") {
+	pairs, _ := splitQuoted(element, ';')
+	for _, pair := range pairs {
 		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 		value = strings.Trim(value, `"`)
 		switch strings.ToLower(key) {

@@ -24,6 +24,8 @@ func TestOrigin(t *testing.T) {
 		{"RFC 7239", "10.0.0.1:5", []string{`Forwarded: for="[2001:db8::1]:47";proto=https;host="hub.test"`}, "https://hub.test 2001:db8::1"},
 		{"RFC 7239, two", "[fd00::1]:5", []string{"Forwarded: for=1.1.1.1;host=evil.test, for=203.0.113.9;proto=https;host=hub.test"}, "https://hub.test 203.0.113.9"},
 		{"RFC 7239, two proxies", "10.0.0.1:5", []string{"Forwarded: for=203.0.113.9;proto=https;host=hub.test, for=10.0.0.2"}, "https://hub.test 203.0.113.9"},
+		{"RFC 7239, a client's words in quotes", "10.0.0.1:5", []string{`Forwarded: for=203.0.113.9;host="r.test, for=10.0.0.7;for=10.0.0.7";proto=http`}, "http://r.test, for=10.0.0.7;for=10.0.0.7 203.0.113.9"},
+		{"RFC 7239, a quote without end", "10.0.0.1:5", []string{`Forwarded: for="x, for=203.0.113.9;host="r.test"`}, "http://r.test invalid IP"},
 		{"mapped", "[::ffff:10.0.0.1]:5", []string{"X-Forwarded-For: ::ffff:203.0.113.9"}, "http://r.test 203.0.113.9"},
 		{"local socket", "@", []string{"X-Forwarded-For: 203.0.113.9"}, "http://r.test invalid IP"},
 	}
