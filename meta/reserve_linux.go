@@ -6,9 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxReserve is what is set aside: as much as the log holds when SQLite empties
+// maxReserve is what is set aside: twice what the log holds when SQLite empties
 // it, so that one delete after the other finds room.
-const maxReserve = 4 << 20
+const maxReserve = 8 << 20
 
 // reserve gives the log at path blocks beyond its end, a quarter of those that
 // are free at most. A delete writes to the log before anything else, and so can

@@ -120,19 +120,19 @@ func (db *DB) begin() error {
 	if db.damaged.Load() {
 		return ErrDamaged
 	}
-	fresh := db.writer == nil
-	if fresh {
+	if db.writer == nil {
 		c, err := newConn(db.write)
 		if err != nil {
 			return fmt.Errorf("connect to the database: %w", translate(err))
 		}
 		db.writer = c
+		// The log may be full, and the disk too. Where it can be neither emptied
+		// nor given room, that is only harder to mend.
+		_ = c.exec("PRAGMA wal_checkpoint(PASSIVE)")
+		_ = reserve(db.log)
 	}
 	if err := db.writer.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin to write: %w", translate(err))
-	}
-	if fresh {
-		_ = reserve(db.log) // without it a full disk is only harder to empty
 	}
 	return nil
 }

@@ -141,8 +141,10 @@ func (c *campaign) compareUsers(s *server, samples int) error {
 	users := []string{userName(2), cheapUser, "nobody"}
 	times := make([][]time.Duration, len(users))
 	for i := range samples {
-		for u, name := range users {
-			n := i*len(users) + u
+		for k := range users {
+			n := i*len(users) + k
+			u := (i + k) % len(users) // nobody is always the first
+			name := users[u]
 			client := s.clientFrom(0, fmt.Sprintf("127.20.%d.%d", n/250, n%250+1))
 			req, err := http.NewRequestWithContext(c.ctx, "GET", client.base+"/v2/", nil)
 			if err != nil {
