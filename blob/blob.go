@@ -78,6 +78,9 @@ type Writer interface {
 	// Size is the number of bytes taken so far, those of earlier writers of
 	// the stream included.
 	Size() int64
+	// Mark returns what Resume needs to go on from here, as long as nothing
+	// crashes: nothing becomes durable. The writer goes on.
+	Mark() (state []byte, err error)
 	// Suspend makes what was written durable and returns what Resume needs.
 	Suspend(ctx context.Context) (state []byte, err error)
 	// Commit makes the stream durable and readable: when it returns nil, no

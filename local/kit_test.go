@@ -23,13 +23,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRegistryInMemory(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registry.Registry {
-		return openRegistry(t, memory.New(), openDB(t), Options{})
+		return openRegistry(t, memory.New(), openDB(t), Options{KeptUploads: 2})
 	})
 }
 
 func TestRegistryOnDisk(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registry.Registry {
 		return openRegistry(t, openDisk(t, t.TempDir()), openDB(t), Options{})
+	})
+}
+
+func TestRegistryThatKeepsUploads(t *testing.T) {
+	registrytest.Run(t, func(t *testing.T) registry.Registry {
+		return openRegistry(t, openDisk(t, t.TempDir()), openDB(t), Options{KeptUploads: 100})
 	})
 }
 

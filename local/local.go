@@ -33,7 +33,11 @@ type Options struct {
 	Rand           io.Reader        // crypto/rand.Reader; names uploads, so it must not be guessed
 	MaxOpenUploads int              // of one owner; 1,000
 	UploadIdle     time.Duration    // after which an upload is given up; 24 hours
-	Log            *slog.Logger     // slog.Default()
+	// KeptUploads is how many uploads are kept in memory between two requests
+	// instead of being made durable at once. A crash loses them, and nothing
+	// that was committed; another process cannot go on with them. None when 0.
+	KeptUploads int
+	Log         *slog.Logger // slog.Default()
 }
 
 const (
@@ -59,6 +63,7 @@ type Registry struct {
 	mu       sync.Mutex
 	writers  map[string]*upload // by ID: who writes now
 	starting map[string]int     // by owner: uploads that have no row yet
+	kept     map[string]*upload // by ID: who wrote last, and will again
 }
 
 var _ registry.Registry = (*Registry)(nil)
@@ -102,6 +107,7 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 		damaged:   newCache[string, string](rememberedDamage, nil),
 		writers:   make(map[string]*upload),
 		starting:  make(map[string]int),
+		kept:      make(map[string]*upload),
 	}
 	if err := r.checkInstance(ctx); err != nil {
 		return nil, err

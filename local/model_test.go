@@ -132,7 +132,16 @@ func (m *model) cancel(t *rapid.T) {
 	}
 }
 
+// restart ends the process as it should end: what was suspended is saved. What
+// was being written then is not asked for again; how much of it is there
+// depends on when it was saved last.
 func (m *model) restart(t *rapid.T) {
+	if err := m.r.SaveUploads(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range m.writings {
+		delete(m.suspended, w.ID())
+	}
 	r, err := Open(t.Context(), m.r.store, m.r.db, m.r.o)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +170,7 @@ func (m *model) check(t *rapid.T) {
 // with what they should be.
 func TestUploadsModel(t *testing.T) {
 	store, db := memory.New(), openDB(t)
-	first := openRegistry(t, store, db, Options{})
+	first := openRegistry(t, store, db, Options{KeptUploads: 2})
 	blobs := make(map[string]bool)
 	rapid.Check(t, func(rt *rapid.T) {
 		before, had := len(keys(t, store)), len(blobs)

@@ -30,9 +30,13 @@ type upload struct {
 	ended error
 	row   meta.Upload // as it is in the database, or will be
 	named bool        // the row is in the database
-	w     blob.Writer // nil until bytes come
-	hash  hash.Hash
-	size  int64
+	saved int64       // bytes that are durable, with a row that says so
+	// base is where whoever overtakes goes on, when it is not in the database:
+	// the upload as it was kept.
+	base *meta.Upload
+	w    blob.Writer // nil until bytes come
+	hash hash.Hash
+	size int64
 }
 
 // ID implements registry.Upload.
@@ -83,6 +87,15 @@ func (u *upload) Close(ctx context.Context) error {
 	if u.ended != nil {
 		return u.closedAgain()
 	}
+	if u.r.keep(u) {
+		return nil
+	}
+	return u.save(ctx)
+}
+
+// save makes the upload durable, and ends this writer. The caller holds the
+// lock.
+func (u *upload) save(ctx context.Context) error {
 	defer u.end(errOver)
 	if u.w != nil {
 		if err := u.suspend(ctx); err != nil {
@@ -111,6 +124,11 @@ func (u *upload) suspend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return u.fill(state)
+}
+
+// fill makes the row say how far the upload is, with that state of the store.
+func (u *upload) fill(state []byte) error {
 	h, err := u.hash.(encoding.BinaryMarshaler).MarshalBinary()
 	if err != nil {
 		return err

@@ -60,13 +60,13 @@ func (r *Registry) admit(ctx context.Context, u *upload) error {
 }
 
 // enter makes u the writer of its upload, and returns who was it, nil for
-// nobody.
-func (r *Registry) enter(u *upload) *upload {
+// nobody. Where the upload was kept, u goes on with it as it is.
+func (r *Registry) enter(u *upload) (earlier *upload, kept bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	earlier := r.writers[u.row.ID]
+	earlier = r.writers[u.row.ID]
 	r.writers[u.row.ID] = u
-	return earlier
+	return earlier, r.takeUp(u)
 }
 
 // leave undoes admit or enter, unless u was overtaken.
@@ -94,12 +94,16 @@ func (r *Registry) ResumeUpload(ctx context.Context, repo oci.Name, id string, o
 	u := &upload{r: r, ctx: ctx, row: row, named: true}
 	u.mu.Lock() // who overtakes u waits until it is ready
 	defer u.mu.Unlock()
-	earlier := r.enter(u)
-	if earlier != nil {
+	earlier, kept := r.enter(u)
+	switch {
+	case kept:
+		return u, nil
+	case earlier != nil:
 		err = u.overtake(context.WithoutCancel(ctx), earlier)
-	} else {
+	default:
 		// It may have been suspended, or ended, since.
 		u.row, err = r.findUpload(ctx, repo, id, o.Owner)
+		u.saved = u.row.Size
 	}
 	if err == nil {
 		err = u.restore(context.WithoutCancel(ctx))
@@ -114,10 +118,14 @@ func (r *Registry) ResumeUpload(ctx context.Context, repo oci.Name, id string, o
 // findUpload returns the row. Errors: oci.BlobUploadUnknown, also when it is of
 // another repository or owner.
 func (r *Registry) findUpload(ctx context.Context, repo oci.Name, id, owner string) (row meta.Upload, err error) {
-	err = r.db.View(ctx, func(tx *meta.Tx) error {
-		row, err = tx.Upload(id)
-		return err
-	})
+	if base := r.keptBase(id); base != nil {
+		row = *base
+	} else {
+		err = r.db.View(ctx, func(tx *meta.Tx) error {
+			row, err = tx.Upload(id)
+			return err
+		})
+	}
 	if errors.Is(err, meta.ErrNotExist) || err == nil && (row.Repository != repo || row.Owner != owner) {
 		row, err = meta.Upload{}, unknownUpload()
 	}
@@ -135,17 +143,15 @@ func (u *upload) overtake(ctx context.Context, earlier *upload) error {
 	var abandoned blob.Writer // of bytes under a key that no row names
 	if earlier.ended == nil {
 		earlier.ended = errOvertaken
+		u.named = earlier.named
+		u.r.setBase(u, earlier.base)
 		if earlier.row.StoreState == nil {
 			abandoned = earlier.w
 		}
 	}
 	earlier.mu.Unlock()
 
-	row := u.row
-	err := u.r.db.Update(ctx, func(tx *meta.Tx) (err error) {
-		row, err = tx.OvertakeUpload(u.row.ID)
-		return err
-	})
+	err := u.beginEpoch(ctx)
 	if err != nil {
 		earlier.release(ctx) // nobody calls it any more
 	}
@@ -155,10 +161,31 @@ func (u *upload) overtake(ctx context.Context, earlier *upload) error {
 	if err != nil {
 		return storage(fmt.Errorf("go on with upload: %w", err))
 	}
-	u.row = row
 	if abandoned != nil {
 		return abandoned.Abort(ctx)
 	}
+	return nil
+}
+
+// beginEpoch begins another epoch of the row, and reads it, but where it is
+// known better from when the upload was kept.
+func (u *upload) beginEpoch(ctx context.Context) error {
+	row := u.row
+	if u.named {
+		err := u.r.db.Update(ctx, func(tx *meta.Tx) (err error) {
+			row, err = tx.OvertakeUpload(u.row.ID)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if u.base == nil {
+		u.row, u.saved = row, row.Size
+		return nil
+	}
+	u.row = *u.base
+	u.row.Epoch = row.Epoch
 	return nil
 }
 
@@ -234,7 +261,7 @@ func (r *Registry) reap(ctx context.Context, row meta.Upload) (bool, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r.mu.Lock()
-	_, busy := r.writers[row.ID]
+	busy := r.writers[row.ID] != nil || r.kept[row.ID] != nil
 	if !busy {
 		r.writers[row.ID] = u
 	}

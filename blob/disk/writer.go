@@ -14,9 +14,10 @@ import (
 	"berth/blob"
 )
 
-// state is what Suspend returns, as JSON.
+// state is what Mark and Suspend return, as JSON.
 type state struct {
-	Size int64 `json:"size"` // bytes that are durable
+	Size  int64 `json:"size"`  // bytes to go on behind
+	Named bool  `json:"named"` // as in the writer
 }
 
 // A phase is how far a writer has come.
@@ -82,7 +83,7 @@ func (s *Store) Resume(_ context.Context, key string, data []byte) (blob.Writer,
 		if err != nil {
 			return fmt.Errorf("resume blob %s: %w", key, err)
 		}
-		w.file, w.size, w.named = f, st.Size, true
+		w.file, w.size, w.named = f, st.Size, st.Named
 		return nil
 	})
 }
@@ -178,6 +179,15 @@ func (w *writer) Size() int64 {
 	return w.size
 }
 
+func (w *writer) Mark() ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.phase != writing {
+		return nil, blob.ErrStale
+	}
+	return json.Marshal(state{Size: w.size, Named: w.named})
+}
+
 func (w *writer) Suspend(context.Context) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -193,7 +203,7 @@ func (w *writer) Suspend(context.Context) ([]byte, error) {
 		return nil, fmt.Errorf("suspend blob %s: %w", w.key, noSpace(err))
 	}
 	w.end()
-	return json.Marshal(state{Size: w.size})
+	return json.Marshal(state{Size: w.size, Named: true})
 }
 
 func (w *writer) Commit(context.Context) (blob.Info, error) {

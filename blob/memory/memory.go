@@ -167,6 +167,11 @@ func (w *writer) Write(p []byte) (int, error) {
 
 func (w *writer) Size() int64 { return w.size }
 
+func (w *writer) Mark() ([]byte, error) {
+	err := w.locked(func(*stream) {})
+	return strconv.AppendInt(nil, w.size, 10), err
+}
+
 func (w *writer) Suspend(context.Context) ([]byte, error) {
 	err := w.locked(func(st *stream) { st.owner = nil })
 	if err != nil {
