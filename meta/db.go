@@ -120,7 +120,7 @@ func openPool(path string, conns int, readOnly bool) (*sql.DB, error) {
 		"_txlock":       {"immediate"},
 		"_dqs":          {"false"},
 		"_defensive":    {"true"},
-		"_pragma":       {"journal_size_limit(67108864)"},
+		"_pragma":       {"journal_size_limit(67108864)", "temp_store(memory)"},
 	}
 	if readOnly {
 		q.Set("_query_only", "on")

@@ -88,7 +88,7 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		return err
 	}
 	c.closers = append(c.closers, c.db.Close)
-	if c.registry, err = local.Open(ctx, store, c.db, local.Options{Log: log}); err != nil {
+	if c.registry, err = local.Open(ctx, store, c.db, local.Options{Log: log, KeptUploads: keptUploads}); err != nil {
 		return err
 	}
 	return nil

@@ -25,7 +25,13 @@ import (
 	"berth/server"
 )
 
-const reapInterval = time.Hour
+const (
+	reapInterval = time.Hour
+	// keptUploads is how many uploads wait in memory for their next request,
+	// and saveInterval how long they do before they are made durable.
+	keptUploads  = 256
+	saveInterval = 10 * time.Second
+)
 
 func newServeCommand() *cobra.Command {
 	return &cobra.Command{
@@ -125,7 +131,7 @@ func (r *running) run(ctx context.Context) error {
 	}
 	r.log.Info("stopping", "drain", r.cfg.HTTP.DrainTimeout)
 	r.shutDown()
-	return nil
+	return r.core.registry.SaveUploads(context.WithoutCancel(ctx), 0)
 }
 
 // listen opens every address. Nothing is accepted yet: what can go wrong goes
@@ -263,9 +269,26 @@ func (r *running) refused(ctx context.Context, f server.Refusal) {
 func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.core.issuer.Run(ctx) })
 	r.work.Go(func() { r.reap(ctx) })
+	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
 	if r.core.htpasswd != nil {
 		r.work.Go(func() { r.core.htpasswd.Run(ctx) })
+	}
+}
+
+// saveUploads makes idle uploads durable, until ctx ends.
+func (r *running) saveUploads(ctx context.Context) {
+	tick := time.NewTicker(saveInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := r.core.registry.SaveUploads(ctx, saveInterval); err != nil && ctx.Err() == nil {
+			r.log.Error("save idle uploads", "error", err)
+		}
 	}
 }
 
