@@ -27,9 +27,10 @@ type HasherOptions struct {
 	// Cost of new hashes, and the least that a wrong password costs; 10 when
 	// zero.
 	Cost int
-	// Parallel is how many hashes are computed at a time; GOMAXPROCS when zero.
+	// Parallel is how many hashes are computed at a time; one less than
+	// GOMAXPROCS when zero, so that guesses leave a processor to all else.
 	Parallel int
-	// Waiting is how many callers may wait for that; 64 for each in parallel
+	// Waiting is how many callers may wait for that; 64 for each of GOMAXPROCS
 	// when zero.
 	Waiting int
 }
@@ -51,10 +52,10 @@ func NewHasher(o HasherOptions) *Hasher {
 		o.Cost = bcrypt.DefaultCost
 	}
 	if o.Parallel == 0 {
-		o.Parallel = runtime.GOMAXPROCS(0)
+		o.Parallel = max(1, runtime.GOMAXPROCS(0)-1)
 	}
 	if o.Waiting == 0 {
-		o.Waiting = 64 * o.Parallel
+		o.Waiting = 64 * runtime.GOMAXPROCS(0)
 	}
 	h := &Hasher{
 		cost:    o.Cost,

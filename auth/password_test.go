@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -157,5 +158,17 @@ func TestHashCost(t *testing.T) {
 	}
 	if _, err := HashCost(string(nobody(16))); err != nil {
 		t.Errorf("the hash of nobody: %v", err)
+	}
+}
+
+// TestHasherLeavesAProcessor: who guesses does not hold up who is logged in.
+func TestHasherLeavesAProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for processors, want := range map[int]int{1: 1, 2: 1, 4: 3} {
+		runtime.GOMAXPROCS(processors)
+		h := NewHasher(HasherOptions{})
+		if got := cap(h.running); got != want {
+			t.Errorf("with %d processors %d hashes are computed at a time, want %d", processors, got, want)
+		}
 	}
 }
