@@ -14,9 +14,6 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// A filled disk holds this back, so that room can be made.
-const ballastSize = 1 << 20
-
 // full fills the disk of the blobs and the database, and that of the database
 // alone, and makes room again.
 func (c *campaign) full(rounds int) error {
@@ -25,6 +22,7 @@ func (c *campaign) full(rounds int) error {
 			return err
 		}
 	}
+	c.report.note("%d deletes had to wait for room in the database", c.waited)
 	return nil
 }
 
@@ -111,7 +109,7 @@ func (c *campaign) deleteOnFull(p *pusher, img image, databaseAlone bool) {
 		}
 	}
 	if databaseAlone {
-		c.report.note("a delete had to wait for room in the database")
+		c.waited++
 	} else {
 		c.report.broken("two deletes on a full disk were not done")
 	}

@@ -38,7 +38,6 @@ var attacks = []attack{
 // attackers are clients that misbehave, with the connections they hold.
 type attackers struct {
 	s     *server
-	token string
 	large string // digest of a large blob
 	ctx   context.Context
 	conns []net.Conn

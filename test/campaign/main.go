@@ -53,6 +53,7 @@ type campaign struct {
 	dir     string // of this part
 	history *history
 	report  report
+	waited  int // deletes, for room on a full disk
 }
 
 func main() {
