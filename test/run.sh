@@ -52,14 +52,16 @@ e2e() { go test -count=1 -timeout 20m -skip '^TestConformance$' ./test/e2e/...; 
 
 oracle() { (cd test/oracle && go vet ./... && go test ./...); }
 
+bench() { (cd bench && go vet ./... && go test ./...); }
+
 conformance() { go test -count=1 -timeout 10m -v -run '^TestConformance$' ./test/e2e; }
 
 if [ $# = 0 ]; then
-	set -- vet lint build unit e2e oracle conformance
+	set -- vet lint build unit e2e oracle bench conformance
 fi
 for p in "$@"; do
 	case $p in
-	vet | lint | build | unit | e2e | oracle | conformance) part "$p" "$p" ;;
+	vet | lint | build | unit | e2e | oracle | bench | conformance) part "$p" "$p" ;;
 	*)
 		echo "test/run.sh: there is no part $p" >&2
 		exit 2

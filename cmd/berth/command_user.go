@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/admin"
+	"berth/auth"
 )
 
 func newUserCommand() *cobra.Command {
@@ -48,13 +49,13 @@ func onUser(use, short, example string, do func(ctx context.Context, api admin.A
 	}
 }
 
-func newUserAdd() *cobra.Command {
-	var groups []string
+// withPassword makes a command of onUser's kind that asks for a password first.
+func withPassword(use, short, example string, do func(ctx context.Context, api admin.API, name string, password auth.Secret) error) *cobra.Command {
 	var fromStdin bool
 	cmd := &cobra.Command{
-		Use:     "add NAME",
-		Short:   "Add a user; the password is asked for",
-		Example: "  berth user add alice --group developers --group ops\n  printf %s \"$PASSWORD\" | berth user add ci --password-stdin",
+		Use:     use,
+		Short:   short,
+		Example: example,
 		Args:    cobra.ExactArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
 			return withUsers(cmd, func(api admin.API) error {
@@ -62,34 +63,30 @@ func newUserAdd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return api.AddUser(cmd.Context(), admin.NewUser{Name: args[0], Password: password, Groups: groups})
+				return do(cmd.Context(), api, args[0], password)
 			})
 		}),
 	}
-	cmd.Flags().StringSliceVar(&groups, "group", nil, "`GROUP` that the user belongs to; may be given more than once")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return cmd
 }
 
-func newUserPasswd() *cobra.Command {
-	var fromStdin bool
-	cmd := &cobra.Command{
-		Use:     "passwd NAME",
-		Short:   "Change a user's password, which ends his logins",
-		Example: "  berth user passwd alice",
-		Args:    cobra.ExactArgs(1),
-		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			return withUsers(cmd, func(api admin.API) error {
-				password, err := askPassword(cmd, args[0], fromStdin)
-				if err != nil {
-					return err
-				}
-				return api.SetPassword(cmd.Context(), args[0], password)
-			})
-		}),
-	}
-	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
+func newUserAdd() *cobra.Command {
+	var groups []string
+	cmd := withPassword("add NAME", "Add a user; the password is asked for",
+		"  berth user add alice --group developers --group ops\n  printf %s \"$PASSWORD\" | berth user add ci --password-stdin",
+		func(ctx context.Context, api admin.API, name string, password auth.Secret) error {
+			return api.AddUser(ctx, admin.NewUser{Name: name, Password: password, Groups: groups})
+		})
+	cmd.Flags().StringSliceVar(&groups, "group", nil, "`GROUP` that the user belongs to; may be given more than once")
 	return cmd
+}
+
+func newUserPasswd() *cobra.Command {
+	return withPassword("passwd NAME", "Change a user's password, which ends his logins", "  berth user passwd alice",
+		func(ctx context.Context, api admin.API, name string, password auth.Secret) error {
+			return api.SetPassword(ctx, name, password)
+		})
 }
 
 func newUserGroups() *cobra.Command {
