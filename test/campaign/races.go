@@ -6,13 +6,17 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
 
-const settleTime = 15 * time.Second // until what a burst took is given back
+const (
+	settleTime = 15 * time.Second // until what a burst took is given back
+	warmUp     = 50               // rounds until caches are warm
+)
 
 // races has uploads overtaken by a retry, and PATCH race PUT, and looks whether
 // what the process holds grows.
@@ -25,9 +29,10 @@ func (c *campaign) races(rounds int) error {
 		return err
 	}
 	defer func() { s.kill() }()
-	if err := c.raceFor(s, min(rounds, 50)); err != nil { // until caches are warm
+	if err := c.raceFor(s, min(rounds, warmUp)); err != nil {
 		return err
 	}
+	c.report.Rounds = 0
 	before, err := s.settled(usage{})
 	if err != nil {
 		return err
@@ -86,7 +91,9 @@ func (c *campaign) raceFor(s *server, rounds int) error {
 		}
 		c.report.Rounds++
 	}
-	c.report.note("PATCH against PUT: %v", won)
+	if rounds > warmUp {
+		c.report.note("PATCH against PUT: %s", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(won), "map["), "]"))
+	}
 	return nil
 }
 
