@@ -77,15 +77,16 @@ func (tx *Tx) UnlinkBlob(repo oci.Name, d oci.Digest) error {
 }
 
 // BlobSizes returns which of the digests are blobs that can be read in the
-// repository, and their sizes.
+// repository, and their sizes. SQLite takes CROSS JOIN as an order: the few
+// digests first, and not all that is in the repository.
 func (tx *Tx) BlobSizes(repo oci.Name, digests []oci.Digest) (map[oci.Digest]int64, error) {
 	found := make(map[oci.Digest]int64, len(digests))
 	for chunk := range slices.Chunk(digests, chunkSize) {
 		in := padded(chunk)
 		query := `
 			SELECT b.digest, b.size FROM blobs b
-			JOIN repository_blobs r ON r.blob_id = b.id AND r.repository = $1
-			WHERE b.digest IN (` + placeholders(2, len(in)) + `)`
+			CROSS JOIN repository_blobs r
+			WHERE b.digest IN (` + placeholders(2, len(in)) + `) AND r.blob_id = b.id AND r.repository = $1`
 		if err := tx.sizes("look for blobs", query, append([]any{string(repo)}, in...), found); err != nil {
 			return nil, err
 		}

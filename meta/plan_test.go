@@ -34,6 +34,7 @@ func TestQueriesSearch(t *testing.T) {
 				for _, prefix := range allowed {
 					ok = ok || strings.HasPrefix(step, prefix)
 				}
+				ok = ok && (!readsRepository(step) || strings.HasPrefix(query, "DELETE") && !strings.Contains(query, "digest"))
 				if !ok {
 					t.Errorf("%s\n\t%s", query, step)
 				}
@@ -46,6 +47,19 @@ func TestQueriesSearch(t *testing.T) {
 		}
 		return tx.err
 	})
+}
+
+// readsRepository reports whether a step reads all tags, blobs or references of
+// a repository, of which there may be a million.
+func readsRepository(step string) bool {
+	for _, search := range []string{
+		"PRIMARY KEY (repository_id=?)", "repository_blobs_repository (repository=?)", "manifests_1 (repository_id=?)", "tags_digest (repository_id=?)",
+	} {
+		if strings.HasSuffix(step, search) {
+			return true
+		}
+	}
+	return false
 }
 
 // callAll calls every method of tx, with what there is and what there is not.

@@ -119,3 +119,32 @@ CREATE TABLE signing_keys (
     private BLOB   NOT NULL,
     created BIGINT NOT NULL
 );
+
+-- Queries are planned for a large registry from the first row on. Without these
+-- statistics SQLite takes every table for small, and reads all tags or blobs of
+-- a repository where it should look up a few.
+ANALYZE;
+DELETE FROM sqlite_stat1;
+INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
+    ('repositories', 'sqlite_autoindex_repositories_1', '100000 1'),
+    ('repositories', 'repositories_listed', '100000 1'),
+    ('blobs', 'sqlite_autoindex_blobs_1', '1000000 1'),
+    ('blobs', 'sqlite_autoindex_blobs_2', '1000000 1'),
+    ('repository_blobs', 'repository_blobs', '2000000 2 1'),
+    ('repository_blobs', 'repository_blobs_repository', '2000000 2000 1'),
+    ('manifests', 'sqlite_autoindex_manifests_1', '1000000 1000 1'),
+    ('manifests', 'manifests_subject', '100000 1000 2 1'),
+    ('manifests', 'manifests_blob', '1000000 2'),
+    ('manifest_references', 'manifest_references', '10000000 10000 10 1 1'),
+    ('manifest_references', 'manifest_references_child', '10000000 10 2 1 1'),
+    ('tags', 'tags', '1000000 1000 1'),
+    ('tags', 'tags_digest', '1000000 1000 2 1'),
+    ('uploads', 'sqlite_autoindex_uploads_1', '1000 1'),
+    ('uploads', 'sqlite_autoindex_uploads_2', '1000 1'),
+    ('uploads', 'uploads_owner', '1000 100'),
+    ('uploads', 'uploads_updated', '1000 1'),
+    ('refresh_tokens', 'sqlite_autoindex_refresh_tokens_1', '100000 1'),
+    ('refresh_tokens', 'sqlite_autoindex_refresh_tokens_2', '100000 1'),
+    ('refresh_tokens', 'refresh_tokens_name', '100000 10 1'),
+    ('refresh_tokens', 'refresh_tokens_last_used', '100000 1');
+ANALYZE sqlite_schema;
