@@ -31,7 +31,7 @@ func withUsers(cmd *cobra.Command, do func(admin.API) error) error {
 		return err
 	}
 	if !cfg.Auth.Accounts.Enabled {
-		return errors.New("the configuration does not let users of berth's own in: put accounts: {enabled: true} under auth:")
+		return errors.New("users of berth's own are not let in: put accounts: {enabled: true} under auth: in the configuration")
 	}
 	return withAPI(cmd, do)
 }
