@@ -99,7 +99,9 @@ type Upload interface {
 	// Commit makes the bytes a blob of the repository if their digest is d.
 	// Errors: oci.DigestInvalid, after which the upload is gone; oci.Conflict.
 	Commit(ctx context.Context, d oci.Digest) (oci.Descriptor, error)
-	// Close suspends the upload; the bytes taken so far are durable.
+	// Close suspends the upload, for ResumeUpload to go on with. The registry may
+	// keep it in memory: a crash then takes back what was taken since the upload
+	// was last made durable, and what has no bytes that are. Commit is what lasts.
 	Close(ctx context.Context) error
 	// Cancel gives the upload up.
 	Cancel(ctx context.Context) error
