@@ -4,7 +4,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test unit e2e fuzz campaign bench bench-quick bench-deps clean
+.PHONY: help build deps test unit e2e fuzz campaign campaign-deps bench bench-quick bench-deps clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -27,8 +27,11 @@ e2e: deps ## the tests against a running berth: clients, the tutorial, conforman
 fuzz: ## each fuzz target for FUZZTIME
 	@test/fuzz.sh $(FUZZTIME)
 
-campaign: ## berth under faults, as root: PART=kill,power ROUNDS=20 RESUME=1 WRITE=1, see docs/campaign.md
+campaign: campaign-deps ## berth under faults, as root: PART=kill,power ROUNDS=20 RESUME=1 WRITE=1, see docs/campaign.md
 	go run ./test/campaign $(if $(PART),-part $(PART)) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(RESUME),-resume) $(if $(WRITE),-write)
+
+campaign-deps: ## install strace and e2fsprogs, which only the campaign needs
+	@test/deps.sh campaign
 
 bench: bench-deps ## measure berth beside Distribution and nginx, into docs; more than an hour on an idle machine
 	@cd bench && go run . -out ../docs

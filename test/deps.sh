@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests need and the machine lacks: container clients and
 # servers from Debian, and Go tools into .cache/bin at the versions below. What
-# is there already is left alone, so a second run costs nothing. With "bench" it
-# installs what only the benchmarks need.
+# is there already is left alone, so a second run costs nothing. With "bench" or
+# "campaign" it installs what only these need.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,6 +21,10 @@ case ${1:-} in
 "") ;;
 bench)
 	packages="nginx wrk"
+	tools=
+	;;
+campaign)
+	packages="e2fsprogs strace util-linux"
 	tools=
 	;;
 *)
