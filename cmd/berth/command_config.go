@@ -33,11 +33,7 @@ func newConfigCheck() *cobra.Command {
 		Example: "  berth config check\n  berth config check config.yml && kill -HUP \"$(pidof berth)\"",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			src, err := sourceOf(cmd, args)
-			if err != nil {
-				return err
-			}
-			cfg, err := loadAndWarn(cmd, src)
+			cfg, src, err := loadAndWarn(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -61,11 +57,7 @@ func newConfigShow() *cobra.Command {
 		Example: "  berth config show\n  REGISTRY_LOG_LEVEL=debug berth config show config.yml -o json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			src, err := sourceOf(cmd, args)
-			if err != nil {
-				return err
-			}
-			cfg, err := loadAndWarn(cmd, src)
+			cfg, _, err := loadAndWarn(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -85,11 +77,16 @@ func newConfigShow() *cobra.Command {
 	return cmd
 }
 
-// loadAndWarn loads the configuration and prints its warnings.
-func loadAndWarn(cmd *cobra.Command, src source) (*Config, error) {
+// loadAndWarn loads the configuration that a command reads, and prints its
+// warnings.
+func loadAndWarn(cmd *cobra.Command, args []string) (*Config, source, error) {
+	src, err := sourceOf(cmd, args)
+	if err != nil {
+		return nil, source{}, err
+	}
 	cfg, warnings, err := src.load()
 	warn(cmd, warnings)
-	return cfg, err
+	return cfg, src, err
 }
 
 func warn(cmd *cobra.Command, warnings []string) {
