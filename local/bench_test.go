@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,13 +23,27 @@ func BenchmarkManifestOfManyLayers(b *testing.B) {
 	}
 }
 
+// BenchmarkPush pushes blobs as docker does: it asks first, and begins, fills and
+// ends an upload with a request each.
 func BenchmarkPush(b *testing.B) {
-	r, _ := onDisk(b, Options{})
+	r, _ := onDisk(b, Options{KeptUploads: 100})
+	push(b, r, repo, "so that there is a repository")
 	var n atomic.Int64
-	b.SetParallelism(8)
+	b.SetParallelism(4)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			push(b, r, repo, fmt.Sprint(n.Add(1)))
+			content := fmt.Sprint(n.Add(1))
+			if _, err := r.Blob(b.Context(), repo, digest(content)); !errors.Is(err, oci.BlobUnknown) {
+				b.Fatal(err)
+			}
+			u := start(b, r, repo)
+			suspend(b, u)
+			u = resume(b, r, u.ID())
+			write(b, u, content)
+			suspend(b, u)
+			if _, err := resume(b, r, u.ID()).Commit(b.Context(), digest(content)); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

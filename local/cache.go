@@ -22,32 +22,40 @@ func newCache[K comparable, V any](limit int64, costs func(V) int64) *cache[K, V
 }
 
 func (c *cache[K, V]) get(k K) (V, bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	v, ok := c.entries[k]
+	v, ok, _ := c.look(k)
 	return v, ok
 }
 
-// load returns the entry of k, or what read returns, which becomes the entry
-// unless k was changed meanwhile.
-func (c *cache[K, V]) load(k K, read func() (V, error)) (V, error) {
+// look returns the entry of k, if there is one, and what learn has to be told of
+// the time before k is read from the database.
+func (c *cache[K, V]) look(k K) (v V, ok bool, before uint64) {
 	c.mu.RLock()
-	v, ok := c.entries[k]
-	before := c.changes
-	c.mu.RUnlock()
-	if ok {
-		return v, nil
-	}
-	v, err := read()
-	if err != nil {
-		return v, err
-	}
+	defer c.mu.RUnlock()
+	v, ok = c.entries[k]
+	return v, ok, c.changes
+}
+
+// learn makes v, which was read, the entry of k, unless k may have been changed
+// meanwhile.
+func (c *cache[K, V]) learn(k K, v V, before uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changes == before && c.held[k] == 0 && c.all == 0 {
 		c.put(k, v)
 	}
-	return v, nil
+}
+
+// load returns the entry of k, or what read returns, and learns that.
+func (c *cache[K, V]) load(k K, read func() (V, error)) (V, error) {
+	v, ok, before := c.look(k)
+	if ok {
+		return v, nil
+	}
+	v, err := read()
+	if err == nil {
+		c.learn(k, v, before)
+	}
+	return v, err
 }
 
 // set makes v the entry of k, whatever is held: for what cannot become wrong.

@@ -84,8 +84,11 @@ func wrongDigest() error {
 // lookUp reports whether the registry has the bytes of d, and otherwise under
 // which key they should be but are not, if there is one.
 func (r *Registry) lookUp(ctx context.Context, d oci.Digest) (have bool, damaged string, err error) {
+	if _, absent := r.absent.get(d); absent {
+		return false, "", nil
+	}
 	var row meta.Blob
-	err = r.db.View(ctx, func(tx *meta.Tx) error {
+	err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
 		row, err = tx.Blob(d)
 		return err
 	})
@@ -149,6 +152,10 @@ var errNotThere = errors.New("the blob is gone")
 func (u *upload) name(ctx context.Context, b meta.Blob, damaged string) (meta.Blob, error) {
 	var named meta.Blob
 	now := u.r.o.Now()
+	defer u.r.absent.hold(b.Digest)()
+	if u.named {
+		defer u.r.saved.hold(u.row.Owner)()
+	}
 	err := u.r.db.Update(ctx, func(tx *meta.Tx) error {
 		if u.named {
 			err := tx.DeleteUpload(u.row.ID, u.row.Epoch)
@@ -161,9 +168,6 @@ func (u *upload) name(ctx context.Context, b meta.Blob, damaged string) (meta.Bl
 		}
 		var err error
 		if named, err = settleBlob(tx, b, damaged, now); err != nil {
-			return err
-		}
-		if _, err := tx.PutRepository(u.row.Repository, now); err != nil {
 			return err
 		}
 		return tx.LinkBlob(u.row.Repository, named, now)

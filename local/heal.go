@@ -12,16 +12,14 @@ import (
 // bytes are those under the key damaged, else b. A b without a key must be
 // there: errNotThere.
 func settleBlob(tx *meta.Tx, b meta.Blob, damaged string, now time.Time) (meta.Blob, error) {
-	there, err := tx.Blob(b.Digest)
-	switch {
-	case err == nil && there.Key != damaged:
-		return there, nil
-	case err != nil && !errors.Is(err, meta.ErrNotExist):
-		return meta.Blob{}, err
-	case b.Key == "":
-		return meta.Blob{}, errNotThere
+	if b.Key != "" {
+		return tx.PutBlob(b, damaged, now)
 	}
-	return tx.PutBlob(b, now)
+	there, err := tx.Blob(b.Digest)
+	if errors.Is(err, meta.ErrNotExist) || err == nil && there.Key == damaged {
+		err = errNotThere
+	}
+	return there, err
 }
 
 // healed takes leave of damaged bytes, in whose place b is now. Without a key

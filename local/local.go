@@ -46,7 +46,9 @@ const (
 
 	cachedNames         = 50_000   // blobs and manifests of repositories
 	cachedManifestBytes = 16 << 20 // bytes of manifests
-	rememberedDamage    = 10_000   // keys
+	rememberedAbsent    = 10_000   // digests
+	rememberedOwners    = 10_000
+	rememberedDamage    = 10_000 // keys
 )
 
 // A Registry is a registry.Registry. It starts no goroutines and needs no Close.
@@ -58,7 +60,9 @@ type Registry struct {
 	blobs     *cache[blobName, meta.Blob]
 	manifests *cache[manifestName, meta.Manifest]
 	bytes     *cache[oci.Digest, []byte]
-	damaged   *cache[string, string] // key -> the stamp under which its bytes were found to be wrong
+	absent    *cache[oci.Digest, struct{}] // digests that no row has
+	saved     *cache[string, int]          // by owner: uploads that have a row
+	damaged   *cache[string, string]       // key -> the stamp under which its bytes were found to be wrong
 
 	mu       sync.Mutex
 	writers  map[string]*upload // by ID: who writes now
@@ -104,6 +108,8 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 		blobs:     newCache[blobName, meta.Blob](cachedNames, nil),
 		manifests: newCache[manifestName, meta.Manifest](cachedNames, nil),
 		bytes:     newCache[oci.Digest](cachedManifestBytes, func(b []byte) int64 { return int64(len(b)) }),
+		absent:    newCache[oci.Digest, struct{}](rememberedAbsent, nil),
+		saved:     newCache[string, int](rememberedOwners, nil),
 		damaged:   newCache[string, string](rememberedDamage, nil),
 		writers:   make(map[string]*upload),
 		starting:  make(map[string]int),

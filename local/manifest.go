@@ -19,9 +19,6 @@ func (r *Registry) PutManifest(ctx context.Context, repo oci.Name, m registry.Ma
 		return oci.Descriptor{}, oci.Errorf(oci.DigestInvalid, "the manifest has another digest")
 	}
 	put := manifestPut{repo: repo, m: m, o: o, now: r.o.Now()}
-	if err := r.db.View(ctx, put.check); err != nil {
-		return oci.Descriptor{}, err // before anything is written for it
-	}
 	b, damaged, err := r.storeManifest(ctx, m)
 	if err != nil {
 		return oci.Descriptor{}, storage(err)
@@ -31,6 +28,7 @@ func (r *Registry) PutManifest(ctx context.Context, repo oci.Name, m registry.Ma
 		names = append(names, manifestName{repo, oci.Reference{Tag: t}})
 	}
 	release := r.manifests.hold(names...)
+	defer r.absent.hold(m.Digest)()
 	var settled meta.Blob
 	err = r.db.Update(ctx, func(tx *meta.Tx) error {
 		if err := put.check(tx); err != nil {
@@ -188,9 +186,11 @@ func (p *manifestPut) checkReferences(tx *meta.Tx) error {
 
 // write writes the names; b are the bytes.
 func (p *manifestPut) write(tx *meta.Tx, b meta.Blob) error {
-	id, err := tx.PutRepository(p.repo, p.now)
-	if err != nil {
-		return err
+	if p.id == 0 {
+		var err error
+		if p.id, err = tx.PutRepository(p.repo, p.now); err != nil {
+			return err
+		}
 	}
 	m := meta.Manifest{
 		Digest: p.m.Digest, MediaType: p.m.MediaType, ArtifactType: p.m.ArtifactType, Size: b.Size,
@@ -199,11 +199,11 @@ func (p *manifestPut) write(tx *meta.Tx, b meta.Blob) error {
 	if p.m.Subject != nil {
 		m.Subject = p.m.Subject.Digest
 	}
-	if err := tx.PutManifest(id, m, p.children(), p.now); err != nil {
+	if err := tx.PutManifest(p.id, m, p.children(), p.now); err != nil {
 		return err
 	}
 	for _, t := range p.o.Tags {
-		if err := tx.PutTag(id, t, p.m.Digest, p.now); err != nil {
+		if err := tx.PutTag(p.id, t, p.m.Digest, p.now); err != nil {
 			return err
 		}
 	}

@@ -50,7 +50,7 @@ func manyLayers(t testing.TB, r *Registry, n int) []string {
 		_, err := tx.PutRepository(repo, time.Now())
 		for i := range layers {
 			layers[i] = fmt.Sprint(i)
-			b, err2 := tx.PutBlob(meta.Blob{Digest: digest(layers[i]), Size: int64(len(layers[i])), Key: layers[i]}, time.Now())
+			b, err2 := tx.PutBlob(meta.Blob{Digest: digest(layers[i]), Size: int64(len(layers[i])), Key: layers[i]}, "", time.Now())
 			err = errors.Join(err, err2, tx.LinkBlob(repo, b, time.Now()))
 		}
 		return err

@@ -13,16 +13,12 @@ import (
 // cannot be mounted.
 func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Digest) (oci.Descriptor, error) {
 	var b meta.Blob
-	linked := false
+	var linked bool
 	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
 		if b, err = source(tx, from, d); err != nil {
 			return err
 		}
-		_, err = tx.RepositoryBlob(repo, d)
-		linked = err == nil
-		if errors.Is(err, meta.ErrNotExist) {
-			return nil
-		}
+		_, linked, err = tx.RepositoryBlob(repo, d)
 		return err
 	})
 	if err != nil {
@@ -43,9 +39,6 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Dig
 		if b, err = source(tx, from, d); err != nil {
 			return err
 		}
-		if _, err := tx.PutRepository(repo, now); err != nil {
-			return err
-		}
 		return tx.LinkBlob(repo, b, now)
 	})
 	return describeBlob(b), storage(err)
@@ -63,8 +56,8 @@ func source(tx *meta.Tx, from oci.Name, d oci.Digest) (meta.Blob, error) {
 		}
 		from = holders[0]
 	}
-	b, err := tx.RepositoryBlob(from, d)
-	if errors.Is(err, meta.ErrNotExist) {
+	b, linked, err := tx.RepositoryBlob(from, d)
+	if errors.Is(err, meta.ErrNotExist) || err == nil && !linked {
 		err = noSuchBlob()
 	}
 	return b, err

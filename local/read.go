@@ -13,16 +13,7 @@ import (
 
 // Blob implements registry.Reader.
 func (r *Registry) Blob(ctx context.Context, repo oci.Name, d oci.Digest) (registry.Content, error) {
-	row, err := r.blobs.load(blobName{repo, d}, func() (b meta.Blob, err error) {
-		err = r.db.View(ctx, func(tx *meta.Tx) error {
-			b, err = tx.RepositoryBlob(repo, d)
-			if errors.Is(err, meta.ErrNotExist) {
-				return unknown(tx, repo, oci.BlobUnknown, "blob")
-			}
-			return err
-		})
-		return b, err
-	})
+	row, err := r.blobs.load(blobName{repo, d}, func() (meta.Blob, error) { return r.findBlob(ctx, repo, d) })
 	if err != nil {
 		return nil, err
 	}
@@ -34,6 +25,25 @@ func (r *Registry) Blob(ctx context.Context, repo oci.Name, d oci.Digest) (regis
 		return nil, err
 	}
 	return c, nil
+}
+
+// findBlob returns the row of a blob of repo. It remembers a digest that no
+// repository has: who asks for it is about to push it.
+func (r *Registry) findBlob(ctx context.Context, repo oci.Name, d oci.Digest) (b meta.Blob, err error) {
+	_, _, before := r.absent.look(d)
+	err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
+		var linked bool
+		b, linked, err = tx.RepositoryBlob(repo, d)
+		nowhere := errors.Is(err, meta.ErrNotExist)
+		if nowhere {
+			r.absent.learn(d, struct{}{}, before)
+		}
+		if nowhere || err == nil && !linked {
+			return unknown(tx, repo, oci.BlobUnknown, "blob")
+		}
+		return err
+	})
+	return b, err
 }
 
 // openBlob opens the bytes of a row. Errors: errDamaged when they are missing or
@@ -97,7 +107,7 @@ func (r *Registry) isWhole(ctx context.Context, row meta.Blob) (bool, error) {
 func (r *Registry) Manifest(ctx context.Context, repo oci.Name, ref oci.Reference) (registry.Content, error) {
 	name := manifestName{repo, ref}
 	m, err := r.manifests.load(name, func() (m meta.Manifest, err error) {
-		err = r.db.View(ctx, func(tx *meta.Tx) error {
+		err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
 			m, err = findManifest(tx, repo, ref)
 			return err
 		})

@@ -106,6 +106,7 @@ func (u *upload) save(ctx context.Context) error {
 		return nil
 	}
 	u.row.Updated = u.r.o.Now()
+	defer u.r.saved.hold(u.row.Owner)()
 	err := u.r.db.Update(ctx, func(tx *meta.Tx) error {
 		if u.named {
 			return tx.SuspendUpload(u.row)
@@ -161,6 +162,7 @@ func (u *upload) closedAgain() error {
 // the bytes are somebody else's. The caller holds the lock.
 func (u *upload) discard(ctx context.Context) error {
 	if u.named {
+		defer u.r.saved.hold(u.row.Owner)()
 		err := u.r.db.Update(ctx, func(tx *meta.Tx) error { return tx.DeleteUpload(u.row.ID, u.row.Epoch) })
 		if errors.Is(err, meta.ErrNotExist) {
 			return errOvertaken

@@ -45,10 +45,12 @@ func (r *Registry) admit(ctx context.Context, u *upload) error {
 	r.writers[u.row.ID] = u
 	n := r.starting[u.row.Owner]
 	r.mu.Unlock()
-	var rows int
-	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
-		rows, err = tx.CountUploads(u.row.Owner, r.o.MaxOpenUploads)
-		return err
+	rows, err := r.saved.load(u.row.Owner, func() (rows int, err error) {
+		err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
+			rows, err = tx.CountUploads(u.row.Owner, r.o.MaxOpenUploads)
+			return err
+		})
+		return rows, err
 	})
 	if err == nil && n+rows > r.o.MaxOpenUploads {
 		err = oci.Errorf(oci.TooManyRequests, "there are already %d uploads open", r.o.MaxOpenUploads)
@@ -121,7 +123,7 @@ func (r *Registry) findUpload(ctx context.Context, repo oci.Name, id, owner stri
 	if base := r.keptBase(id); base != nil {
 		row = *base
 	} else {
-		err = r.db.View(ctx, func(tx *meta.Tx) error {
+		err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
 			row, err = tx.Upload(id)
 			return err
 		})
@@ -270,6 +272,7 @@ func (r *Registry) reap(ctx context.Context, row meta.Upload) (bool, error) {
 		return false, nil
 	}
 	defer u.end(errOver)
+	defer r.saved.hold(row.Owner)()
 	err := r.db.Update(ctx, func(tx *meta.Tx) error {
 		now, err := tx.Upload(row.ID)
 		if err == nil && !now.Updated.Equal(row.Updated) {

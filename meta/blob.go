@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -25,16 +26,16 @@ func (tx *Tx) Blob(d oci.Digest) (Blob, error) {
 	return b, err
 }
 
-// RepositoryBlob returns the blob, if it can be read in the repository.
-// Errors: ErrNotExist.
-func (tx *Tx) RepositoryBlob(repo oci.Name, d oci.Digest) (Blob, error) {
-	b := Blob{Digest: d}
-	err := tx.row("find blob of repository", `
-		SELECT b.id, b.size, b.object_key, b.stamp FROM blobs b
-		JOIN repository_blobs r ON r.blob_id = b.id AND r.repository = $2
+// RepositoryBlob returns the blob, and whether it can be read in the repository.
+// Errors: ErrNotExist, when it is in no repository either.
+func (tx *Tx) RepositoryBlob(repo oci.Name, d oci.Digest) (b Blob, linked bool, err error) {
+	b.Digest = d
+	err = tx.row("find blob of repository", `
+		SELECT b.id, b.size, b.object_key, b.stamp, r.blob_id IS NOT NULL FROM blobs b
+		LEFT JOIN repository_blobs r ON r.blob_id = b.id AND r.repository = $2
 		WHERE b.digest = $1`,
-		[]any{string(d), string(repo)}, &b.ID, &b.Size, &b.Key, &b.Stamp)
-	return b, err
+		[]any{string(d), string(repo)}, &b.ID, &b.Size, &b.Key, &b.Stamp, &linked)
+	return b, linked, err
 }
 
 // HasBlobs reports whether there is any blob.
@@ -44,14 +45,19 @@ func (tx *Tx) HasBlobs() (bool, error) {
 	return n > 0, err
 }
 
-// PutBlob makes the blob, or lets the one that is there point at other bytes of
-// the same digest. It returns the blob with its ID.
-func (tx *Tx) PutBlob(b Blob, now time.Time) (Blob, error) {
+// PutBlob makes the blob and returns it with its ID. Where the digest has bytes
+// already, they stay and are returned, unless they are those under the key
+// damaged, "" for none.
+func (tx *Tx) PutBlob(b Blob, damaged string, now time.Time) (Blob, error) {
 	err := tx.row("write blob", `
 		INSERT INTO blobs (digest, size, object_key, stamp, created) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (digest) DO UPDATE SET size = excluded.size, object_key = excluded.object_key, stamp = excluded.stamp
+		WHERE blobs.object_key = $6
 		RETURNING id`,
-		[]any{string(b.Digest), b.Size, b.Key, b.Stamp, micros(now)}, &b.ID)
+		[]any{string(b.Digest), b.Size, b.Key, b.Stamp, micros(now), damaged}, &b.ID)
+	if errors.Is(err, ErrNotExist) {
+		return tx.Blob(b.Digest)
+	}
 	return b, err
 }
 
@@ -61,9 +67,20 @@ func (tx *Tx) SetBlobStamp(d oci.Digest, key, stamp string) error {
 	return tx.execOne("write stamp of blob", `UPDATE blobs SET stamp = $3 WHERE digest = $1 AND object_key = $2`, string(d), key, stamp)
 }
 
-// LinkBlob lets the blob be read in the repository, which must be there.
+// LinkBlob lets the blob be read in the repository, which is made where it is
+// not there.
 func (tx *Tx) LinkBlob(repo oci.Name, b Blob, now time.Time) error {
-	_, err := tx.exec("add blob to repository", `
+	n, err := tx.exec("add blob to repository", `
+		INSERT INTO repository_blobs (blob_id, repository, created)
+		SELECT CAST($1 AS BIGINT), name, CAST($3 AS BIGINT) FROM repositories WHERE name = $2
+		ON CONFLICT (blob_id, repository) DO NOTHING`, b.ID, string(repo), micros(now))
+	if err != nil || n > 0 {
+		return err
+	}
+	if _, err := tx.PutRepository(repo, now); err != nil {
+		return err
+	}
+	_, err = tx.exec("add blob to repository", `
 		INSERT INTO repository_blobs (blob_id, repository, created) VALUES ($1, $2, $3)
 		ON CONFLICT (blob_id, repository) DO NOTHING`, b.ID, string(repo), micros(now))
 	return err

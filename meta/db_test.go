@@ -75,7 +75,7 @@ func TestOpenedAgain(t *testing.T) {
 			t.Errorf("opened for the %dth time: setting %q, want %q", i, got, want)
 		}
 		mustUpdate(t, db, func(tx *Tx) error { return tx.PutSetting("a", "x") })
-		for _, suffix := range []string{"", "-wal", "-shm"} {
+		for _, suffix := range []string{"", "-wal"} {
 			if info, err := os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("file %q: %v, %v", suffix, info, err)
 			}

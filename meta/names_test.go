@@ -25,7 +25,7 @@ func putManifest(t *testing.T, db *DB, repo oci.Name, name string, m Manifest, c
 		}
 		m.Digest = digest(name)
 		m.Size = int64(len(name))
-		if m.Blob, err = tx.PutBlob(Blob{Digest: m.Digest, Size: m.Size, Key: name, Stamp: "s"}, day); err != nil {
+		if m.Blob, err = tx.PutBlob(Blob{Digest: m.Digest, Size: m.Size, Key: name, Stamp: "s"}, "", day); err != nil {
 			return err
 		}
 		return tx.PutManifest(id, m, children, day)
@@ -79,7 +79,7 @@ func TestDeletedRepositoryLeavesOthers(t *testing.T) {
 	for _, name := range []oci.Name{"a", "b"} {
 		id := putManifest(t, db, name, "m", Manifest{Subject: digest("s")}, Child{digest("l"), KindLayer})
 		mustUpdate(t, db, func(tx *Tx) error {
-			b, err := tx.PutBlob(Blob{Digest: digest("l"), Key: "l"}, day)
+			b, err := tx.PutBlob(Blob{Digest: digest("l"), Key: "l"}, "", day)
 			return errors.Join(err, tx.LinkBlob(name, b, day), tx.PutTag(id, "t", digest("m"), day))
 		})
 	}
@@ -88,7 +88,7 @@ func TestDeletedRepositoryLeavesOthers(t *testing.T) {
 		if _, err := tx.TaggedManifest("a", "t"); !errors.Is(err, ErrNotExist) {
 			t.Errorf("manifest of the deleted repository: %v", err)
 		}
-		if _, err := tx.RepositoryBlob("a", digest("l")); !errors.Is(err, ErrNotExist) {
+		if _, linked, err := tx.RepositoryBlob("a", digest("l")); linked || err != nil {
 			t.Errorf("blob of the deleted repository: %v", err)
 		}
 		m, err := tx.TaggedManifest("b", "t")
@@ -106,9 +106,12 @@ func TestDeletedRepositoryLeavesOthers(t *testing.T) {
 func TestBlobPointsAtOtherBytes(t *testing.T) {
 	db := open(t)
 	mustUpdate(t, db, func(tx *Tx) error {
-		_, err := tx.PutRepository("a", day)
-		old, err2 := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k1", Stamp: "s1"}, day)
-		healed, err3 := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k2", Stamp: "s2"}, day)
+		old, err := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k1", Stamp: "s1"}, "", day)
+		kept, err2 := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k3", Stamp: "s3"}, "k2", day)
+		if kept != old {
+			t.Errorf("blob %+v in the place of %+v, whose bytes are whole", kept, old)
+		}
+		healed, err3 := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k2", Stamp: "s2"}, "k1", day)
 		if old.ID != healed.ID {
 			t.Errorf("IDs %d and %d of one digest", old.ID, healed.ID)
 		}
@@ -118,7 +121,7 @@ func TestBlobPointsAtOtherBytes(t *testing.T) {
 		return errors.Join(err, err2, err3, tx.LinkBlob("a", old, day), tx.LinkBlob("a", old, day))
 	})
 	mustView(t, db, func(tx *Tx) error {
-		got, err := tx.RepositoryBlob("a", digest("x"))
+		got, _, err := tx.RepositoryBlob("a", digest("x"))
 		got.ID = 0
 		if want := (Blob{Digest: digest("x"), Size: 1, Key: "k2", Stamp: "s2"}); err != nil || got != want {
 			t.Errorf("blob %+v, %v; want %+v", got, err, want)
@@ -138,7 +141,7 @@ func TestSizesOfManyDigests(t *testing.T) {
 		for i := range n {
 			d := digest(fmt.Sprint(i))
 			asked = append(asked, d)
-			b, err := tx.PutBlob(Blob{Digest: d, Size: int64(i), Key: fmt.Sprint(i)}, day)
+			b, err := tx.PutBlob(Blob{Digest: d, Size: int64(i), Key: fmt.Sprint(i)}, "", day)
 			if err != nil {
 				return err
 			}

@@ -71,7 +71,7 @@ func callAll(t *testing.T, tx *Tx) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := tx.PutBlob(Blob{Digest: d, Key: "a"}, day)
+	b, err := tx.PutBlob(Blob{Digest: d, Key: "a"}, "", day)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,8 @@ func callAll(t *testing.T, tx *Tx) {
 	check(tx.BlobRepositories(d, plain))
 	check(tx.BlobRepositories(d, filtered))
 	check(tx.Blob(d))
-	check(tx.RepositoryBlob("a", d))
+	_, _, err = tx.RepositoryBlob("a", d)
+	check(nil, err)
 	check(tx.HasBlobs())
 	check(tx.BlobSizes("a", []oci.Digest{d, e}))
 	check(tx.ManifestSizes(id, []oci.Digest{d, e}))

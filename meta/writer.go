@@ -79,7 +79,7 @@ func (db *DB) writeBatch(first *update) {
 	batch := []*update{first}
 	err := db.begin()
 	for u := first; err == nil && u != nil; {
-		if err = db.run(u); err != nil || len(batch) == maxBatch {
+		if err = db.run(u, u == first); err != nil || len(batch) == maxBatch {
 			break
 		}
 		if u = db.next(); u != nil {
@@ -155,23 +155,38 @@ func (db *DB) reset() {
 
 // run runs u, so that nothing is left of it when it fails. Its own error goes to
 // u; the error returned means that the transaction itself is lost, as SQLite
-// rolls it back when the disk is full or does not answer.
-func (db *DB) run(u *update) error {
+// rolls it back when the disk is full or does not answer. The first of a
+// transaction needs no savepoint: where it fails there is nothing else in it.
+func (db *DB) run(u *update, first bool) error {
 	if u.err = u.ctx.Err(); u.err != nil {
 		return nil
 	}
-	if err := db.writer.exec("SAVEPOINT one"); err != nil {
+	save, undo, keep := []string{"SAVEPOINT one"}, []string{"ROLLBACK TO one", "RELEASE one"}, []string{"RELEASE one"}
+	if first {
+		save, undo, keep = nil, []string{"ROLLBACK", "BEGIN IMMEDIATE"}, nil
+	}
+	if err := db.execAll(save); err != nil {
 		return fmt.Errorf("write: %w", translate(err))
 	}
 	u.turn <- &Tx{conn: db.writer}
 	<-u.ran
 	if u.err != nil {
-		if err := db.writer.exec("ROLLBACK TO one"); err != nil {
+		if err := db.execAll(undo); err != nil {
 			return fmt.Errorf("the transaction was lost: %w", errors.Join(u.err, translate(err)))
 		}
+		return nil
 	}
-	if err := db.writer.exec("RELEASE one"); err != nil {
+	if err := db.execAll(keep); err != nil {
 		return fmt.Errorf("write: %w", translate(err))
+	}
+	return nil
+}
+
+func (db *DB) execAll(statements []string) error {
+	for _, s := range statements {
+		if err := db.writer.exec(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
