@@ -14,7 +14,7 @@ func (r *Registry) DeleteBlob(ctx context.Context, repo oci.Name, d oci.Digest) 
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
 		err := tx.UnlinkBlob(repo, d)
 		if errors.Is(err, meta.ErrNotExist) {
-			err = oci.Errorf(oci.BlobUnknown, "there is no such blob in the repository")
+			err = noBlob()
 		}
 		return err
 	}))
@@ -28,7 +28,7 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo oci.Name, d oci.Dige
 		if err == nil {
 			_, err = tx.DeleteManifest(id, d)
 		}
-		return noManifest(err)
+		return orNoManifest(err)
 	}))
 }
 
@@ -40,15 +40,19 @@ func (r *Registry) DeleteTag(ctx context.Context, repo oci.Name, t oci.Tag) erro
 		if err == nil {
 			err = tx.DeleteTag(id, t)
 		}
-		return noManifest(err)
+		return orNoManifest(err)
 	}))
 }
 
-func noManifest(err error) error {
+func orNoManifest(err error) error {
 	if errors.Is(err, meta.ErrNotExist) {
-		return oci.Errorf(oci.ManifestUnknown, "there is no such manifest in the repository")
+		return noManifest()
 	}
 	return err
+}
+
+func noManifest() error {
+	return oci.Errorf(oci.ManifestUnknown, "there is no such manifest in the repository")
 }
 
 // DeleteRepository implements registry.Deleter.
@@ -58,7 +62,7 @@ func (r *Registry) DeleteRepository(ctx context.Context, repo oci.Name) error {
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
 		err := tx.DeleteRepository(repo)
 		if errors.Is(err, meta.ErrNotExist) {
-			err = oci.Errorf(oci.NameUnknown, "there is no such repository")
+			err = noRepository()
 		}
 		return err
 	}))

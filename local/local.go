@@ -152,24 +152,13 @@ func storage(err error) error {
 	return err
 }
 
-// unknown returns the error for what is not in repo: of code, or NameUnknown
-// when there is no such repository.
-func unknown(tx *meta.Tx, repo oci.Name, code oci.Code, what string) error {
-	_, err := tx.Repository(repo)
-	switch {
-	case errors.Is(err, meta.ErrNotExist):
-		return oci.Errorf(oci.NameUnknown, "there is no such repository")
-	case err != nil:
-		return err
-	}
-	return oci.Errorf(code, "there is no such %s in the repository", what)
-}
-
 // repository returns the repository. Errors: oci.NameUnknown.
 func repository(tx *meta.Tx, repo oci.Name) (meta.RepositoryID, error) {
 	id, err := tx.Repository(repo)
 	if errors.Is(err, meta.ErrNotExist) {
-		err = oci.Errorf(oci.NameUnknown, "there is no such repository")
+		err = noRepository()
 	}
 	return id, err
 }
+
+func noRepository() error { return oci.Errorf(oci.NameUnknown, "there is no such repository") }

@@ -18,7 +18,8 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Dig
 		if b, err = source(tx, from, d); err != nil {
 			return err
 		}
-		_, linked, err = tx.RepositoryBlob(repo, d)
+		there, err := tx.BlobPlace(repo, d)
+		linked = there.Linked
 		return err
 	})
 	if err != nil {
@@ -56,11 +57,11 @@ func source(tx *meta.Tx, from oci.Name, d oci.Digest) (meta.Blob, error) {
 		}
 		from = holders[0]
 	}
-	b, linked, err := tx.RepositoryBlob(from, d)
-	if errors.Is(err, meta.ErrNotExist) || err == nil && !linked {
+	there, err := tx.BlobPlace(from, d)
+	if err == nil && !there.Linked {
 		err = noSuchBlob()
 	}
-	return b, err
+	return there.Blob, err
 }
 
 func noSuchBlob() error { return oci.Errorf(oci.BlobUnknown, "there is no such blob to mount") }

@@ -19,7 +19,7 @@ func (r *Registry) Blob(ctx context.Context, repo oci.Name, d oci.Digest) (regis
 	}
 	c, err := r.openBlob(ctx, row)
 	if errors.Is(err, errDamaged) {
-		return nil, oci.Errorf(oci.BlobUnknown, "there is no such blob in the repository")
+		return nil, noBlob()
 	}
 	if err != nil {
 		return nil, err
@@ -29,22 +29,26 @@ func (r *Registry) Blob(ctx context.Context, repo oci.Name, d oci.Digest) (regis
 
 // findBlob returns the row of a blob of repo. It remembers a digest that no
 // repository has: who asks for it is about to push it.
-func (r *Registry) findBlob(ctx context.Context, repo oci.Name, d oci.Digest) (b meta.Blob, err error) {
+func (r *Registry) findBlob(ctx context.Context, repo oci.Name, d oci.Digest) (meta.Blob, error) {
 	_, _, before := r.absent.look(d)
-	err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
-		var linked bool
-		b, linked, err = tx.RepositoryBlob(repo, d)
-		nowhere := errors.Is(err, meta.ErrNotExist)
-		if nowhere {
-			r.absent.learn(d, struct{}{}, before)
-		}
-		if nowhere || err == nil && !linked {
-			return unknown(tx, repo, oci.BlobUnknown, "blob")
-		}
+	var p meta.BlobPlace
+	err := r.db.Lookup(ctx, func(tx *meta.Tx) (err error) {
+		p, err = tx.BlobPlace(repo, d)
 		return err
 	})
-	return b, err
+	switch {
+	case err != nil || p.Linked:
+		return p.Blob, err
+	case !p.Exists:
+		r.absent.learn(d, struct{}{}, before)
+	}
+	if !p.Repository {
+		return p.Blob, noRepository()
+	}
+	return p.Blob, noBlob()
 }
+
+func noBlob() error { return oci.Errorf(oci.BlobUnknown, "there is no such blob in the repository") }
 
 // openBlob opens the bytes of a row. Errors: errDamaged when they are missing or
 // known to be others.
@@ -119,7 +123,7 @@ func (r *Registry) Manifest(ctx context.Context, repo oci.Name, ref oci.Referenc
 	data, err := r.manifestBytes(ctx, m.Blob)
 	if errors.Is(err, errDamaged) {
 		r.manifests.hold(name)()
-		return nil, oci.Errorf(oci.ManifestUnknown, "there is no such manifest in the repository")
+		return nil, noManifest()
 	}
 	if err != nil {
 		return nil, err
@@ -133,10 +137,13 @@ func findManifest(tx *meta.Tx, repo oci.Name, ref oci.Reference) (m meta.Manifes
 	} else {
 		m, err = tx.TaggedManifest(repo, ref.Tag)
 	}
-	if errors.Is(err, meta.ErrNotExist) {
-		err = unknown(tx, repo, oci.ManifestUnknown, "manifest")
+	if !errors.Is(err, meta.ErrNotExist) {
+		return m, err
 	}
-	return m, err
+	if _, err := repository(tx, repo); err != nil {
+		return m, err
+	}
+	return m, noManifest()
 }
 
 // manifestBytes returns the bytes of a manifest, which are checked whenever they

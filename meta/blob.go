@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -26,16 +27,30 @@ func (tx *Tx) Blob(d oci.Digest) (Blob, error) {
 	return b, err
 }
 
-// RepositoryBlob returns the blob, and whether it can be read in the repository.
-// Errors: ErrNotExist, when it is in no repository either.
-func (tx *Tx) RepositoryBlob(repo oci.Name, d oci.Digest) (b Blob, linked bool, err error) {
-	b.Digest = d
-	err = tx.row("find blob of repository", `
-		SELECT b.id, b.size, b.object_key, b.stamp, r.blob_id IS NOT NULL FROM blobs b
-		LEFT JOIN repository_blobs r ON r.blob_id = b.id AND r.repository = $2
-		WHERE b.digest = $1`,
-		[]any{string(d), string(repo)}, &b.ID, &b.Size, &b.Key, &b.Stamp, &linked)
-	return b, linked, err
+// A BlobPlace is a blob as it is seen from a repository.
+type BlobPlace struct {
+	Blob       Blob
+	Exists     bool // in any repository
+	Linked     bool // in this one, where it can be read
+	Repository bool // there is such a repository
+}
+
+// BlobPlace looks for the blob in the repository. What is not there is not an
+// error.
+func (tx *Tx) BlobPlace(repo oci.Name, d oci.Digest) (BlobPlace, error) {
+	var id, size sql.NullInt64
+	var key, stamp sql.NullString
+	var p BlobPlace
+	err := tx.row("find blob of repository", `
+		SELECT r.id IS NOT NULL, b.id, b.size, b.object_key, b.stamp, l.blob_id IS NOT NULL
+		FROM (SELECT 1) AS one
+		LEFT JOIN repositories r ON r.name = $2
+		LEFT JOIN blobs b ON b.digest = $1
+		LEFT JOIN repository_blobs l ON l.blob_id = b.id AND l.repository = $2`,
+		[]any{string(d), string(repo)}, &p.Repository, &id, &size, &key, &stamp, &p.Linked)
+	p.Exists = id.Valid
+	p.Blob = Blob{ID: id.Int64, Digest: d, Size: size.Int64, Key: key.String, Stamp: stamp.String}
+	return p, err
 }
 
 // HasBlobs reports whether there is any blob.

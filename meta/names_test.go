@@ -88,8 +88,8 @@ func TestDeletedRepositoryLeavesOthers(t *testing.T) {
 		if _, err := tx.TaggedManifest("a", "t"); !errors.Is(err, ErrNotExist) {
 			t.Errorf("manifest of the deleted repository: %v", err)
 		}
-		if _, linked, err := tx.RepositoryBlob("a", digest("l")); linked || err != nil {
-			t.Errorf("blob of the deleted repository: %v", err)
+		if p, err := tx.BlobPlace("a", digest("l")); !p.Exists || p.Linked || p.Repository || err != nil {
+			t.Errorf("blob of the deleted repository: %+v, %v", p, err)
 		}
 		m, err := tx.TaggedManifest("b", "t")
 		if err != nil || m.Digest != digest("m") || m.Blob.Key != "m" {
@@ -121,7 +121,8 @@ func TestBlobPointsAtOtherBytes(t *testing.T) {
 		return errors.Join(err, err2, err3, tx.LinkBlob("a", old, day), tx.LinkBlob("a", old, day))
 	})
 	mustView(t, db, func(tx *Tx) error {
-		got, _, err := tx.RepositoryBlob("a", digest("x"))
+		p, err := tx.BlobPlace("a", digest("x"))
+		got := p.Blob
 		got.ID = 0
 		if want := (Blob{Digest: digest("x"), Size: 1, Key: "k2", Stamp: "s2"}); err != nil || got != want {
 			t.Errorf("blob %+v, %v; want %+v", got, err, want)
