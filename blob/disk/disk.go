@@ -15,8 +15,10 @@
 // should fan out over hundreds of folders, not over millions.
 //
 // All access goes through os.Root: a symbolic link planted below the folder
-// leads to nothing outside of it. One process at a time may write, because an
-// overtaken Writer is stopped by the Store that it came from. Local files do not
+// leads to nothing outside of it. The folders in use are kept open; when one is
+// removed or replaced behind the Store's back, that is noticed, and the path
+// decides. One process at a time may write, because an overtaken Writer is
+// stopped by the Store that it came from. Local files do not
 // wait, so contexts are heeded by List alone.
 package disk
 
@@ -49,6 +51,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	writers map[string]*writer // the one at work on each key
+	folders map[string]*folder // that are kept open, by path
 	durable map[string]bool    // folders whose entry in their parent is synced
 }
 
@@ -70,12 +73,22 @@ func Open(dir string) (*Store, error) {
 		root:    root,
 		sync:    (*os.File).Sync,
 		writers: make(map[string]*writer),
+		folders: make(map[string]*folder),
 		durable: map[string]bool{".": true},
 	}, nil
 }
 
 // Close releases the folder. Objects and Writers must have ended before.
-func (s *Store) Close() error { return s.root.Close() }
+func (s *Store) Close() error {
+	err := s.root.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.folders {
+		d.close()
+	}
+	clear(s.folders)
+	return err
+}
 
 // makeDurable makes dir and its parents, and syncs the parent of each that was
 // not there.
@@ -106,18 +119,13 @@ func (s *Store) Open(_ context.Context, key string) (blob.Object, error) {
 	if err := blob.CheckKey(key); err != nil {
 		return nil, err
 	}
-	// Without O_NONBLOCK a named pipe in the file's place would block.
-	f, err := s.root.OpenFile(key, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := s.openFile(key, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, s.openError(key, err)
 	}
-	info, err := f.Stat()
-	if err == nil && !isCommitted(info.Mode()) {
+	a, err := attributesOf(f)
+	if err == nil && !a.isCommitted() {
 		err = blob.ErrNotExist
-	}
-	var a attributes
-	if err == nil {
-		a, err = attributesOf(f)
 	}
 	if err != nil {
 		f.Close()
@@ -223,15 +231,6 @@ func (s *Store) syncEntry(key string) error {
 		s.mu.Unlock()
 	}
 	return s.syncFolder(path.Dir(key))
-}
-
-func (s *Store) syncFolder(dir string) error {
-	f, err := s.root.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return s.sync(f)
 }
 
 // An object is an open file.

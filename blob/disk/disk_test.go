@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -59,6 +60,23 @@ func infoOf(t *testing.T, s *Store, key string) blob.Info {
 	}
 	defer o.Close()
 	return o.Info()
+}
+
+func checkContent(t *testing.T, s *Store, key string, info blob.Info, want string) {
+	t.Helper()
+	o, err := s.Open(t.Context(), key)
+	if err != nil {
+		t.Errorf("%s is lost: %v", key, err)
+		return
+	}
+	defer o.Close()
+	if o.Info() != info {
+		t.Errorf("%s is %+v, was %+v", key, o.Info(), info)
+	}
+	f, _ := o.File()
+	if got, err := io.ReadAll(f); err != nil || string(got) != want {
+		t.Errorf("%s holds %q, %v; want %q", key, got, err, want)
+	}
 }
 
 func modeOf(t *testing.T, path string) fs.FileMode {

@@ -2,7 +2,6 @@ package disk
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -122,22 +121,5 @@ func TestPowerCut(t *testing.T) {
 	checkContent(t, s, "ee/suspended", info, "first, second")
 	if _, err := s.Open(t.Context(), "gg/unfinished"); !errors.Is(err, blob.ErrNotExist) {
 		t.Errorf("Open of what was not committed: %v, want %v", err, blob.ErrNotExist)
-	}
-}
-
-func checkContent(t *testing.T, s *Store, key string, info blob.Info, want string) {
-	t.Helper()
-	o, err := s.Open(t.Context(), key)
-	if err != nil {
-		t.Errorf("%s is lost: %v", key, err)
-		return
-	}
-	defer o.Close()
-	if o.Info() != info {
-		t.Errorf("%s is %+v, was %+v", key, o.Info(), info)
-	}
-	f, _ := o.File()
-	if got, err := io.ReadAll(f); err != nil || string(got) != want {
-		t.Errorf("%s holds %q, %v; want %q", key, got, err, want)
 	}
 }

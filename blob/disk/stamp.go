@@ -2,6 +2,7 @@ package disk
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -34,6 +35,11 @@ func (a attributes) info() blob.Info {
 		Size:  a.stat.Size,
 		Stamp: fmt.Sprintf("%x.%x.%x.%x", a.stat.Ino, a.stat.Size, a.stat.Mtim.Nano(), a.stat.Ctim.Nano()),
 	}
+}
+
+// isCommitted reports whether it is a regular file that its owner may read.
+func (a attributes) isCommitted() bool {
+	return a.stat.Mode&unix.S_IFMT == unix.S_IFREG && fs.FileMode(a.stat.Mode)&modeCommitted != 0
 }
 
 // isDeleted reports whether no name leads to the file any more.

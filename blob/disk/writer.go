@@ -59,14 +59,14 @@ func (s *Store) Create(_ context.Context, key string) (blob.Writer, error) {
 
 func (s *Store) createFile(key string) (*os.File, error) {
 	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
-	f, err := s.root.OpenFile(key, flags, modeWriting)
+	f, err := s.openFile(key, flags, modeWriting)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
 	if err := s.makeFolders(key); err != nil {
 		return nil, err
 	}
-	return s.root.OpenFile(key, flags, modeWriting)
+	return s.openFile(key, flags, modeWriting)
 }
 
 // Resume implements blob.Store.
@@ -101,7 +101,7 @@ func (s *Store) reopenFile(key string, size int64) (*os.File, error) {
 	if !info.Mode().IsRegular() || isCommitted(info.Mode()) || info.Size() < size {
 		return nil, blob.ErrStale
 	}
-	f, err := s.root.OpenFile(key, os.O_WRONLY, 0)
+	f, err := s.openFile(key, os.O_WRONLY, 0)
 	if err != nil {
 		return nil, err
 	}
