@@ -32,7 +32,8 @@ type options struct {
 	rounds   int
 	quick    bool
 	only     *regexp.Regexp
-	clients  int // 0: as the rows say
+	clients  int    // 0: as the rows say
+	mode     string // "": all
 	sizes    sizes
 	out      string
 	scratch  string
@@ -69,6 +70,7 @@ func parseFlags(args []string) (options, string, error) {
 	set.BoolVar(&o.quick, "quick", false, "half a second, one round, 8 clients at most, fewer rows, small content")
 	only := set.String("rows", "", "only rows whose name matches this regular expression")
 	set.IntVar(&o.clients, "clients", 0, "only this number of clients (default: each number of the row)")
+	set.StringVar(&o.mode, "auth", "", "only this kind of authentication: anonymous, Basic or Bearer")
 	layer := set.Int64("layer", 256, "MiB of the large layer")
 	set.IntVar(&o.sizes.many, "many", 100_000, "tags of the large repository, repositories of the large registry; the small ones have 1/100")
 	set.StringVar(&o.out, "out", "", "folder for performance.md, .json and .svg (default: Markdown on standard output)")

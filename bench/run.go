@@ -39,6 +39,9 @@ func (r *report) runRows(l *lab, o options) error {
 			}
 		}
 		for _, m := range w.modes {
+			if o.mode != "" && o.mode != string(m) {
+				continue
+			}
 			for _, clients := range w.clients {
 				if o.clients != 0 && clients != o.clients || o.quick && clients > 8 {
 					continue

@@ -53,7 +53,9 @@ type lab struct {
 	standIn  *target // a token server
 	files    *target // nginx; nil where it is not installed
 	debug    string  // address of berth's profiles
-	peerRoot string
+	data     string  // berth's
+	peerData string
+	peerRoot string          // where in it Distribution keeps its names
 	auth     map[mode]string // the line of a header
 	done     map[string]bool // what once has done
 
@@ -80,12 +82,15 @@ func newLab(root, scratch string) (*lab, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := keepApart(dir); err != nil {
+		return nil, err
+	}
 	return &lab{dir: dir, root: root, auth: map[mode]string{anonymous: ""}, done: make(map[string]bool)}, nil
 }
 
 // start builds and starts everything.
 func (l *lab) start() error {
-	for _, step := range []func() error{l.build, l.writeUsers, l.startBerth, l.fetchToken, l.startPeer, l.startStandIn, l.startFiles} {
+	for _, step := range []func() error{l.makeFolders, l.build, l.writeUsers, l.startBerth, l.fetchToken, l.startPeer, l.startStandIn, l.startFiles} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -121,6 +126,15 @@ func (l *lab) closeOnSignal() func() {
 		signal.Stop(signals)
 		close(signals)
 	}
+}
+
+// makeFolders makes the folders of the data. Their names are new ones, because
+// ext4 looks at the name to find a place.
+func (l *lab) makeFolders() (err error) {
+	if l.data, err = os.MkdirTemp(l.dir, "berth-"); err == nil {
+		l.peerData, err = os.MkdirTemp(l.dir, "peer-")
+	}
+	return err
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
@@ -168,7 +182,7 @@ func (l *lab) launch(name, text, binary string, args ...string) (*process, error
 		return nil, err
 	}
 	file := l.path(name + ".yml")
-	text = strings.NewReplacer("{addr}", addr, "{debug}", l.debug, "{dir}", l.dir).Replace(text)
+	text = strings.NewReplacer("{addr}", addr, "{debug}", l.debug, "{dir}", l.dir, "{data}", l.data, "{peer}", l.peerData).Replace(text)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -192,7 +206,7 @@ func (l *lab) run(name, addr, binary string, args ...string) (*process, error) {
 const berthConfig = `version: 0.1
 log: {level: error, accesslog: {disabled: true}}
 http: {addr: "{addr}", debug: {addr: "{debug}"}}
-storage: {filesystem: {rootdirectory: "{dir}/berth-data"}, delete: {enabled: true}}
+storage: {filesystem: {rootdirectory: "{data}"}, delete: {enabled: true}}
 auth:
   htpasswd: {realm: bench, path: "{dir}/htpasswd"}
   issuer: {service: berth, expiration: 24h}
@@ -270,13 +284,13 @@ const peerConfig = `version: 0.1
 log: {level: error, accesslog: {disabled: true}}
 http: {addr: "{addr}", secret: bench}
 storage:
-  filesystem: {rootdirectory: "{dir}/peer-data"}
+  filesystem: {rootdirectory: "{peer}"}
   cache: {blobdescriptor: inmemory}
   delete: {enabled: true}
 `
 
 func (l *lab) startPeer() error {
-	l.peerRoot = filepath.Join(l.dir, "peer-data", "docker", "registry", "v2")
+	l.peerRoot = filepath.Join(l.peerData, "docker", "registry", "v2")
 	l.peer = &target{name: "Distribution", at: make(map[mode]*process)}
 	for _, m := range []struct {
 		mode mode
