@@ -18,7 +18,7 @@ type pacedBody struct {
 }
 
 func newPacedBody(x *exchange) *pacedBody {
-	b := &pacedBody{body: x.r.Body, control: x.w.control}
+	b := &pacedBody{body: x.r.Body, control: &x.w.control}
 	b.restart()
 	return b
 }

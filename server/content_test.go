@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,6 +43,7 @@ func TestBlob(t *testing.T) {
 		{"17 ranges", "Range: bytes=0-0" + strings.Repeat(",2-2", 16), 200, body, ""},
 		{"unchanged since", "If-None-Match: " + string(oci.DigestOf(oci.SHA256, []byte(body))), 304, "", ""},
 		{"changed since", "If-None-Match: \"sha256:0\"", 200, body, ""},
+		{"of another state", "If-Match: \"sha256:0\"", 412, "", ""},
 	}
 	for _, files := range []bool{true, false} {
 		f := newFixture(t)
@@ -63,6 +66,32 @@ func TestBlob(t *testing.T) {
 					t.Errorf("Content-Range %q, want %q", got, test.contentRange)
 				}
 			})
+		}
+	}
+}
+
+// TestSizes: content of every size arrives, however it is sent, and HEAD says
+// what GET says.
+func TestSizes(t *testing.T) {
+	for _, files := range []bool{true, false} {
+		f := newFixture(t)
+		if files {
+			f.reg.files = t.TempDir()
+		}
+		for _, size := range []int{0, 1, blobSmall, blobSmall + 1, blobBuffer + 1, blobPiece + 1} {
+			path := "/v2/docs/blobs/" + string(f.reg.addBlob("docs", []byte(body[:size])))
+			a, h := f.do(get, path, ""), f.do(head, path, "")
+			f.wantStatus(a, http.StatusOK)
+			if a.body != body[:size] || a.ContentLength != int64(size) {
+				t.Errorf("files %v: %d bytes of %d announced, want %d", files, len(a.body), a.ContentLength, size)
+			}
+			for _, header := range []http.Header{a.Header, h.Header} {
+				header.Del("Date")
+				header.Del("X-Request-Id")
+			}
+			if !maps.EqualFunc(a.Header, h.Header, slices.Equal) {
+				t.Errorf("files %v, %d bytes: headers %v, those of HEAD %v", files, size, a.Header, h.Header)
+			}
 		}
 	}
 }

@@ -97,7 +97,8 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 
 // open makes a server without authentication.
 func open(o *Options) {
-	o.Verifier, o.Tokens, o.Policy = nil, nil, access.Open
+	everybody := access.Open()
+	o.Verifier, o.Tokens, o.Policy = nil, nil, func() *access.Policy { return everybody }
 }
 
 // An answerOf is what came back: the body has been read.

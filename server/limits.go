@@ -25,6 +25,7 @@ const (
 	blobGrace  = 60 * time.Second // over which that is measured
 	blobBuffer = 128 << 10        // bytes that an upload is copied with
 	blobPiece  = 1 << 20          // bytes that a download is sent with
+	blobSmall  = 3 << 10          // bytes of a download that leave with their header
 	maxRanges  = 16               // in one request
 
 	commitTime  = 10 * time.Minute // for what goes on when the client has left

@@ -158,6 +158,9 @@ func (t target) path() string {
 // parseQuery parses the query of the address. Forms in the body are never
 // looked at: the body is content.
 func parseQuery(r *http.Request) (url.Values, error) {
+	if r.URL.RawQuery == "" {
+		return nil, nil
+	}
 	if strings.Count(r.URL.RawQuery, "&") >= maxQuery {
 		return nil, badRequest("the query has more than %d keys", maxQuery)
 	}

@@ -4,7 +4,18 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"strconv"
 	"time"
+)
+
+// Values of headers that are the same in every answer. They are never changed:
+// to set a header replaces its values, and to add to one of these copies it.
+var (
+	nosniff    = []string{"nosniff"}
+	apiVersion = []string{"registry/2.0"}
+	sandbox    = []string{"sandbox"}
+	byteRanges = []string{"bytes"}
 )
 
 // A response is the answer to one request: it remembers what was sent, and
@@ -12,7 +23,7 @@ import (
 // goes from the disk to the connection in the kernel.
 type response struct {
 	http.ResponseWriter
-	control *http.ResponseController
+	control http.ResponseController
 	head    bool // net/http leaves out the body
 	asked   bool // the request has a body
 	status  int  // 0 until the header is written
@@ -21,7 +32,7 @@ type response struct {
 
 func newResponse(w http.ResponseWriter, r *http.Request) *response {
 	return &response{
-		ResponseWriter: w, control: http.NewResponseController(w),
+		ResponseWriter: w, control: *http.NewResponseController(w),
 		head: r.Method == http.MethodHead, asked: r.Body != nil && r.Body != http.NoBody,
 	}
 }
@@ -81,6 +92,23 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 		}
 	}
 	return total, nil
+}
+
+// announce begins the answer of size bytes of content.
+func (w *response) announce(size int64) {
+	h := w.Header()
+	h["Accept-Ranges"] = byteRanges
+	h["Content-Length"] = []string{strconv.FormatInt(size, 10)}
+	w.WriteHeader(http.StatusOK)
+}
+
+// sendFile answers with the size bytes of f, which the kernel copies. When the
+// client or the file fails, net/http sees less than was announced, and breaks
+// off.
+func (w *response) sendFile(f *os.File, size int64) {
+	w.announce(size)
+	_ = w.control.Flush() // else net/http reads the first bytes of f, to send them with the header
+	_, _ = w.ReadFrom(io.LimitReader(f, size))
 }
 
 // await gives the client the time that n bytes may take. Where the connection

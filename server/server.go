@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -83,7 +84,8 @@ type Server struct {
 // New returns a Server.
 func New(o Options) *Server {
 	if o.Policy == nil {
-		o.Policy = access.Open
+		everybody := access.Open()
+		o.Policy = func() *access.Policy { return everybody }
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -93,6 +95,7 @@ func New(o Options) *Server {
 	}
 	o.MaxCatalog = pageLimit(o.MaxCatalog)
 	o.MaxTags = pageLimit(o.MaxTags)
+	o.Headers = canonical(o.Headers)
 	s := &Server{
 		o:        o,
 		memory:   semaphore.NewWeighted(manifestMemory),
@@ -103,6 +106,16 @@ func New(o Options) *Server {
 	}
 	s.buffers.New = func() any { return new(make([]byte, blobBuffer)) }
 	return s
+}
+
+// canonical returns a copy of h with the keys as net/http writes them. Whoever
+// adds to one of its values gets a copy.
+func canonical(h http.Header) http.Header {
+	c := make(http.Header, len(h))
+	for key, values := range h {
+		c[http.CanonicalHeaderKey(key)] = slices.Clip(slices.Clone(values))
+	}
+	return c
 }
 
 func pageLimit(n int) int {
@@ -190,13 +203,11 @@ func (s *Server) end(x *exchange) {
 
 func (s *Server) addHeaders(x *exchange) {
 	h := x.w.Header()
-	for key, values := range s.o.Headers {
-		h[http.CanonicalHeaderKey(key)] = slices.Clone(values)
-	}
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Request-Id", x.id)
+	maps.Copy(h, s.o.Headers)
+	h["X-Content-Type-Options"] = nosniff
+	h["X-Request-Id"] = []string{x.id}
 	if strings.HasPrefix(x.r.URL.Path, s.prefix+"/v2") {
-		h.Set("Docker-Distribution-Api-Version", "registry/2.0")
+		h["Docker-Distribution-Api-Version"] = apiVersion
 	}
 }
 
