@@ -169,7 +169,7 @@ func satisfiable(s string, size int64) bool {
 		if a == "" {
 			first, err = 0, nil // the last b bytes
 		}
-		if last, failed := strconv.ParseInt(b, 10, 64); b != "" && (failed != nil || a != "" && last < first) || err != nil {
+		if last, failed := strconv.ParseInt(b, 10, 64); b != "" && (failed != nil || last < 0 || a != "" && last < first) || err != nil {
 			return false
 		}
 		some = some || first < size

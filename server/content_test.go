@@ -38,6 +38,7 @@ func TestBlob(t *testing.T) {
 		{"beyond the end", "Range: bytes=99999999-", 416, "", fmt.Sprintf("bytes */%d", size)},
 		{"backwards", "Range: bytes=500-0", 416, "", fmt.Sprintf("bytes */%d", size)},
 		{"too large a number", "Range: bytes=9223372036854775808-", 416, "", fmt.Sprintf("bytes */%d", size)},
+		{"less than none", "Range: bytes=--1", 416, "", fmt.Sprintf("bytes */%d", size)},
 		{"the last 0 bytes", "Range: bytes=-0", 200, body, ""},
 		{"another unit", "Range: lines=1-2", 200, body, ""},
 		{"17 ranges", "Range: bytes=0-0" + strings.Repeat(",2-2", 16), 200, body, ""},
