@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/maypok86/otter/v2"
 
@@ -128,13 +128,6 @@ type access struct {
 // Issue returns a new access token for id, for the scopes, which may be none.
 func (i *Issuer) Issue(id auth.Identity, scopes []auth.Scope) (Token, error) {
 	now := i.now().UTC().Truncate(time.Second)
-	keyID, key := i.keys.Load().signing(now)
-	signer, err := jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: key, KeyID: keyID}},
-		(&jose.SignerOptions{}).WithType("JWT"))
-	if err != nil {
-		return Token{}, fmt.Errorf("sign an access token: %w", err)
-	}
 	p := payload{
 		Issuer:    i.issuer,
 		Subject:   id.Name,
@@ -150,11 +143,11 @@ func (i *Issuer) Issue(id auth.Identity, scopes []auth.Scope) (Token, error) {
 	for _, s := range scopes {
 		p.Access = append(p.Access, access{Type: s.Type, Name: s.Name, Actions: append([]string{}, s.Actions...)})
 	}
-	raw, err := jwt.Signed(signer).Claims(p).Serialize()
+	body, err := json.Marshal(p)
 	if err != nil {
-		return Token{}, fmt.Errorf("sign an access token: %w", err)
+		return Token{}, fmt.Errorf("encode an access token: %w", err)
 	}
-	return Token{Value: raw, ExpiresIn: int(i.expiration / time.Second), IssuedAt: now}, nil
+	return Token{Value: i.keys.Load().sign(body, now), ExpiresIn: int(i.expiration / time.Second), IssuedAt: now}, nil
 }
 
 // Run keeps the store in order until ctx is done: it writes when refresh tokens

@@ -324,3 +324,14 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkIssue(b *testing.B) {
+	f := newFixture(b)
+	scopes := []auth.Scope{{Type: "repository", Name: "team/app", Actions: []string{"pull", "push"}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := f.Issue(alice, scopes); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

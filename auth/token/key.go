@@ -25,6 +25,7 @@ type keySet struct {
 	keys    []Key // newest first
 	public  map[string]ed25519.PublicKey
 	private map[string]ed25519.PrivateKey
+	headers map[string]string // of what a key signs, encoded
 	jwks    []byte
 }
 
@@ -63,6 +64,7 @@ func newKeySet(keys []Key) (*keySet, error) {
 		keys:    slices.Clone(keys),
 		public:  make(map[string]ed25519.PublicKey),
 		private: make(map[string]ed25519.PrivateKey),
+		headers: make(map[string]string),
 	}
 	var published jose.JSONWebKeySet
 	for _, k := range keys {
@@ -76,6 +78,11 @@ func newKeySet(keys []Key) (*keySet, error) {
 		}
 		public := private.Public().(ed25519.PublicKey)
 		s.public[k.ID], s.private[k.ID] = public, private
+		header, err := json.Marshal(map[string]string{"alg": string(jose.EdDSA), "kid": k.ID, "typ": "JWT"})
+		if err != nil {
+			return nil, fmt.Errorf("encode the header of signing key %s: %w", k.ID, err)
+		}
+		s.headers[k.ID] = base64.RawURLEncoding.EncodeToString(header)
 		published.Keys = append(published.Keys, jose.JSONWebKey{
 			Key: public, KeyID: k.ID, Algorithm: string(jose.EdDSA), Use: "sig",
 		})
@@ -97,6 +104,17 @@ func (s *keySet) signing(now time.Time) (id string, key ed25519.PrivateKey) {
 		}
 	}
 	return id, s.private[id]
+}
+
+// sign returns payload as a signed token in the compact form: RFC 7515, section
+// 7.1, and RFC 8037, section 3.1.
+func (s *keySet) sign(payload []byte, now time.Time) string {
+	id, key := s.signing(now)
+	token := append([]byte(s.headers[id]), '.')
+	token = base64.RawURLEncoding.AppendEncode(token, payload)
+	signature := ed25519.Sign(key, token)
+	token = append(token, '.')
+	return string(base64.RawURLEncoding.AppendEncode(token, signature))
 }
 
 // spent returns the keys whose last token is of no more use: each key signs
