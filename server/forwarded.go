@@ -16,7 +16,8 @@ type origin struct {
 
 // originOf reads the origin of r. What proxies add is believed where the peer
 // is trusted: of several that stand in a row, the first that is not trusted is
-// the client.
+// the client. A proxy that knows only one of Forwarded and X-Forwarded-For passes
+// on what a client put into the other: where they disagree, neither is believed.
 func originOf(r *http.Request, trusted []netip.Prefix) origin {
 	o := origin{scheme: "http", host: r.Host}
 	if r.TLS != nil {
@@ -30,11 +31,23 @@ func originOf(r *http.Request, trusted []netip.Prefix) origin {
 	if !contains(trusted, o.addr) {
 		return o
 	}
-	hops, ok := forwarded(r.Header)
-	if !ok {
+	hops, ok := forwarded(r.Header["Forwarded"])
+	byOther := o.behind(forwardedX(r.Header), trusted)
+	if len(hops) == 0 && ok {
+		return byOther
+	}
+	byHops := o.behind(hops, trusted)
+	if !ok || len(r.Header["X-Forwarded-For"]) > 0 && byHops.addr != byOther.addr {
+		// One of them is the word of a client, and nobody can tell which.
 		o.addr = netip.Addr{} // which no rule takes for one of its own
 		return o
 	}
+	return byHops
+}
+
+// behind returns where a request came from that o sent on: back over the hops
+// as far as each is trusted to tell of the one before.
+func (o origin) behind(hops []origin, trusted []netip.Prefix) origin {
 	for i := len(hops) - 1; i >= 0 && contains(trusted, o.addr); i-- {
 		if hops[i].scheme != "" {
 			o.scheme = hops[i].scheme
@@ -59,11 +72,11 @@ func contains(prefixes []netip.Prefix, a netip.Addr) bool {
 	return false
 }
 
-// forwarded returns what each proxy added, the nearest last: from Forwarded
-// (RFC 7239), or from the X-Forwarded headers. It is not ok when a quoted string
-// has no end: then nobody can tell what a proxy added to the words of a client.
-func forwarded(h http.Header) (hops []origin, ok bool) {
-	for _, line := range h["Forwarded"] {
+// forwarded returns what each proxy added to Forwarded (RFC 7239), the nearest
+// last. It is not ok when a quoted string has no end: then nobody can tell what
+// a proxy added to the words of a client.
+func forwarded(lines []string) (hops []origin, ok bool) {
+	for _, line := range lines {
 		elements, ok := splitQuoted(line, ',')
 		if !ok {
 			return nil, false
@@ -74,9 +87,13 @@ func forwarded(h http.Header) (hops []origin, ok bool) {
 			}
 		}
 	}
-	if len(hops) > 0 {
-		return hops, true
-	}
+	return hops, true
+}
+
+// forwardedX returns what each proxy added to the X-Forwarded headers, the
+// nearest last.
+func forwardedX(h http.Header) []origin {
+	var hops []origin
 	for _, s := range list(h["X-Forwarded-For"]) {
 		hops = append(hops, origin{addr: parseNode(s)})
 	}
@@ -90,7 +107,7 @@ func forwarded(h http.Header) (hops []origin, ok bool) {
 	if hosts := list(h["X-Forwarded-Host"]); len(hosts) > 0 {
 		nearest.host = hosts[len(hosts)-1]
 	}
-	return hops, true
+	return hops
 }
 
 // splitQuoted splits s at sep, but not within quoted strings (RFC 9110, section
