@@ -127,6 +127,10 @@ func (c *Config) render(format string) ([]byte, error) {
 		shown.Auth.Issuer = authConfig{}.Issuer
 	}
 	data, err := yaml.Dump(shown, yaml.WithV3Defaults(), yaml.WithIndent(2))
+	if c.accessGiven && len(c.Access) == 0 {
+		// Rules that allow nothing are not the same as no rules.
+		data = append(data, "access: []\n"...)
+	}
 	if err != nil || format == "yaml" {
 		return data, err
 	}
