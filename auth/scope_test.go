@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -53,31 +52,4 @@ func TestCountScopes(t *testing.T) {
 	if n := CountScopes([]string{"a b", "", "  c "}); n != 3 {
 		t.Errorf("counted %d", n)
 	}
-}
-
-func FuzzParseScopes(f *testing.F) {
-	for _, s := range []string{"repository:a:pull", "registry:catalog:* repository(x):a:b:c,d", "::: repository:::", "repository:a:pull repository:a:push"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, value string) {
-		scopes := ParseScopes([]string{value})
-		if len(scopes) > CountScopes([]string{value}) {
-			t.Fatalf("%d scopes out of %q", len(scopes), value)
-		}
-		var text []string
-		for i, s := range scopes {
-			if s.Name == "" || !slices.IsSorted(s.Actions) {
-				t.Fatalf("scope %+v", s)
-			}
-			for _, other := range scopes[:i] {
-				if other.Type == s.Type && other.Name == s.Name {
-					t.Fatalf("%q appears twice", s.Name)
-				}
-			}
-			text = append(text, s.String())
-		}
-		if diff := cmp.Diff(scopes, ParseScopes(text)); diff != "" {
-			t.Errorf("parsed again: %s", diff)
-		}
-	})
 }

@@ -166,32 +166,32 @@ func (m *model) check(t *rapid.T) {
 	}
 }
 
-// TestUploadsModel plays uploads at random, many of one text, and compares them
-// with what they should be.
-func TestUploadsModel(t *testing.T) {
-	store, db := memory.New(), openDB(t)
-	first := openRegistry(t, store, db, Options{KeptUploads: 2})
-	blobs := make(map[string]bool)
-	rapid.Check(t, func(rt *rapid.T) {
-		before, had := len(keys(t, store)), len(blobs)
-		m := &model{t: rt, r: first, suspended: make(map[string]string), blobs: blobs}
-		rt.Repeat(map[string]func(*rapid.T){
-			"start": m.start, "write": m.write, "suspend": m.suspend, "resume": m.resume,
-			"commit": m.commit, "cancel": m.cancel, "restart": m.restart, "": m.check,
-		})
-		for len(m.writings) > 0 {
-			m.end(0, m.writings[0].Cancel(rt.Context()))
-		}
-		for id := range m.suspended {
-			if u, err := m.r.ResumeUpload(rt.Context(), repo, id, mine); err == nil {
-				err = u.Cancel(rt.Context())
-				if err != nil {
-					rt.Fatal(err)
-				}
+// playUploads plays uploads at random, many of one text, and compares them with
+// what they should be. It adds what it pushes to blobs.
+func playUploads(t testing.TB, rt *rapid.T, r *Registry, blobs map[string]bool) {
+	before, had := len(keys(t, r.store)), len(blobs)
+	m := &model{t: rt, r: r, suspended: make(map[string]string), blobs: blobs}
+	rt.Repeat(map[string]func(*rapid.T){
+		"start": m.start, "write": m.write, "suspend": m.suspend, "resume": m.resume,
+		"commit": m.commit, "cancel": m.cancel, "restart": m.restart, "": m.check,
+	})
+	for len(m.writings) > 0 {
+		m.end(0, m.writings[0].Cancel(rt.Context()))
+	}
+	for id := range m.suspended {
+		if u, err := m.r.ResumeUpload(rt.Context(), repo, id, mine); err == nil {
+			if err = u.Cancel(rt.Context()); err != nil {
+				rt.Fatal(err)
 			}
 		}
-		if got, want := len(keys(t, store))-before, len(blobs)-had; got != want && !m.lost {
-			rt.Fatalf("%d new objects in the store, and %d new blobs", got, want)
-		}
-	})
+	}
+	if got, want := len(keys(t, r.store))-before, len(blobs)-had; got != want && !m.lost {
+		rt.Fatalf("%d new objects in the store, and %d new blobs", got, want)
+	}
+}
+
+func TestUploadsModel(t *testing.T) {
+	r := openRegistry(t, memory.New(), openDB(t), Options{KeptUploads: 2})
+	blobs := make(map[string]bool)
+	rapid.Check(t, func(rt *rapid.T) { playUploads(t, rt, r, blobs) })
 }

@@ -1,7 +1,6 @@
 package oci
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -141,24 +140,4 @@ func TestManyDescriptorsCostNothing(t *testing.T) {
 			t.Errorf("%s: %d bytes took %d bytes of memory", list, len(data), took)
 		}
 	}
-}
-
-func FuzzManifest(f *testing.F) {
-	for _, s := range []string{image(""), index(""), image(`,"Layers":[]`), `{"a":[{}]}`, "null", "{"} {
-		f.Add(MediaTypeManifest, []byte(s))
-		f.Add("", []byte(s))
-	}
-	f.Fuzz(func(t *testing.T, contentType string, data []byte) {
-		m, err := ParseManifest(contentType, data)
-		if err != nil {
-			return
-		}
-		var loose struct{ Layers, Manifests []json.RawMessage }
-		if err := json.Unmarshal(data, &loose); err != nil {
-			t.Fatalf("accepted what is not JSON: %v", err)
-		}
-		if len(loose.Layers) != len(m.Layers) || len(loose.Manifests) != len(m.Manifests) {
-			t.Fatalf("a looser reader sees other content in %q", data)
-		}
-	})
 }

@@ -88,14 +88,3 @@ func TestReferences(t *testing.T) {
 		t.Errorf("a bad tag: %v", err)
 	}
 }
-
-func FuzzReference(f *testing.F) {
-	for _, s := range []string{"latest", "sha256:" + strings.Repeat("0", 64), "a:b", "..", "\x00", "<script>"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if r, err := ParseReference(s); err == nil && r.String() != s {
-			t.Errorf("%q became %q", s, r)
-		}
-	})
-}

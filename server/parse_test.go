@@ -145,22 +145,6 @@ func TestPathRoundTrip(t *testing.T) {
 	})
 }
 
-func FuzzParsePath(f *testing.F) {
-	for _, path := range []string{"/", "/v2/", "/v2/a/manifests/v1", "/v2/a/blobs/uploads/x", "/v2/a/%2e%2e/blobs/" + someDigest} {
-		f.Add(path)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		got, err := parsePath(path, "")
-		if err != nil {
-			return
-		}
-		again, err := parsePath(got.path(), "")
-		if err != nil || again != got {
-			t.Errorf("%q is %+v, whose path %q is %+v, %v", path, got, got.path(), again, err)
-		}
-	})
-}
-
 func TestQueryLimits(t *testing.T) {
 	f := newFixture(t)
 	many := func(n int) string { return strings.TrimSuffix(strings.Repeat("a=1&", n), "&") }

@@ -245,24 +245,3 @@ func TestRunHalfWritten(t *testing.T) {
 	f.poll()
 	f.expect(t, "user2", "new", nil, nil)
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add([]byte("user1:$2y$05$abcdefghijklmnopqrstuuM1G0hPqYpE9n0zq5o8b1r0yq1m2n3o4\n# x\n\nb:{SHA}x"))
-	f.Add([]byte("a:b:c\r\n a : b"))
-	f.Add([]byte("\xff:\x00"))
-	f.Add([]byte(":"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		users, _, err := parse(data)
-		if err != nil && users != nil {
-			t.Error("users out of a broken file")
-		}
-		for name, u := range users {
-			if auth.CheckName(name) != nil {
-				t.Errorf("user %q", name)
-			}
-			if _, err := auth.HashCost(u.hash); u.hash != "" && err != nil {
-				t.Errorf("user %q has the hash %q", name, u.hash)
-			}
-		}
-	})
-}

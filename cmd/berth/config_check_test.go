@@ -179,20 +179,3 @@ func TestDistance(t *testing.T) {
 		}
 	}
 }
-
-func FuzzParseConfig(f *testing.F) {
-	f.Add("version: 0.1\nhttp: {addr: ':5000'}\n", "REGISTRY_HTTP_ADDR", ":5001")
-	f.Add("a: &a [*a]\n<<: {b: *a}", "REGISTRY_ACCESS_0_NAME", "*")
-	f.Add("storage: inmemory\nlog: {fields: {a: !!binary eA==, b: 2001-01-01, ? [x] : y}}", "REGISTRY_STORAGE", "{s3: {}}")
-	f.Add("access: [{name: [a], from: 10.0.0.1}]\nauth:\n", "REGISTRY_LOG_FIELDS_A_0_B", "[1, {}]")
-	f.Add("log: !x {fields: !y [!z ]}", "REGISTRY_AUTH_GROUPS_A_1", "'")
-	f.Fuzz(func(t *testing.T, text, name, value string) {
-		cfg, _, err := parseConfig("config.yml", []byte(text), []string{name + "=" + value})
-		if err != nil {
-			return
-		}
-		if _, err := cfg.render("yaml"); err != nil {
-			t.Errorf("cannot be shown: %v", err)
-		}
-	})
-}
