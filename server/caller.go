@@ -121,7 +121,7 @@ func (s *Server) admit(x *exchange) error {
 		}
 		return x.denied("push to " + string(x.target.repo))
 	}
-	x.allow = without(x.allow, x.r.Method)
+	x.off = true
 	return oci.Errorf(oci.Unsupported, "%s", off)
 }
 

@@ -176,7 +176,7 @@ func (s *Server) fail(x *exchange, err error) {
 	}
 	h := x.w.Header()
 	if a.status == http.StatusMethodNotAllowed {
-		h.Set("Allow", x.allow)
+		h.Set("Allow", x.allowed())
 	}
 	if a.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(a.retry.Seconds()))))

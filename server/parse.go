@@ -68,23 +68,24 @@ func parsePath(path, prefix string) (target, error) {
 	if !ok {
 		return target{}, errNoPath
 	}
-	return parseRepository(strings.Split(rest, "/"))
+	return parseRepository(rest)
 }
 
 // parseRepository parses a path under a repository from its end, so that names
 // whose components are words of the API have one meaning.
-func parseRepository(parts []string) (target, error) {
-	n := len(parts)
-	if n < 3 {
+func parseRepository(path string) (target, error) {
+	path, escaped, ok := cutLast(path)
+	head, word, named := cutLast(path)
+	if !ok || !named {
 		return target{}, errNoPath
 	}
-	last, err := url.PathUnescape(parts[n-1])
+	last, err := url.PathUnescape(escaped)
 	if err != nil {
 		return target{}, errNoPath
 	}
 	var t target
-	head := parts[:n-2]
-	switch word := parts[n-2]; {
+	above, isUpload := strings.CutSuffix(head, "/blobs")
+	switch {
 	case word == "manifests":
 		t.kind = kindManifest
 		t.reference, err = oci.ParseReference(last)
@@ -98,8 +99,8 @@ func parseRepository(parts []string) (target, error) {
 	case word == "referrers":
 		t.kind = kindReferrers
 		t.digest, err = oci.ParseDigest(last)
-	case word == "uploads" && n > 3 && parts[n-3] == "blobs":
-		head = parts[:n-3]
+	case word == "uploads" && isUpload:
+		head = above
 		t.kind = kindUploads
 		if last != "" {
 			t.kind = kindUpload
@@ -111,10 +112,19 @@ func parseRepository(parts []string) (target, error) {
 	if err != nil {
 		return target{}, err
 	}
-	if t.repo, err = oci.ParseName(strings.Join(head, "/")); err != nil {
+	if t.repo, err = oci.ParseName(head); err != nil {
 		return target{}, err
 	}
 	return t, nil
+}
+
+// cutLast cuts path before its last part.
+func cutLast(path string) (before, last string, ok bool) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path, false
+	}
+	return path[:i], path[i+1:], true
 }
 
 // parseUpload returns s as the identifier of an upload. What cannot be one

@@ -3,7 +3,6 @@ package server
 import (
 	"net/http"
 	"slices"
-	"strings"
 
 	"berth/access"
 )
@@ -79,17 +78,11 @@ func (r *route) find(method string) *operation {
 	return &r.ops[i]
 }
 
-// allow returns the methods of the route as the value of Allow.
-func (r *route) allow() string {
+// methods returns the methods of the route.
+func (r *route) methods() []string {
 	names := make([]string, len(r.ops))
 	for i := range r.ops {
 		names[i] = r.ops[i].method
 	}
-	return strings.Join(names, ", ")
-}
-
-// without takes one method out of a value of Allow.
-func without(allow, method string) string {
-	names := strings.Split(allow, ", ")
-	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return n == method }), ", ")
+	return names
 }

@@ -150,7 +150,7 @@ type exchange struct {
 	target   target
 	badPath  error
 	op       *operation // nil until the route is known
-	allow    string     // the methods of the route
+	off      bool       // the method is switched off
 	query    url.Values
 	caller   access.Caller
 	registry registry.Registry // as the caller may use it; nil where nobody is asked
@@ -166,7 +166,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		id:     rand.Text()[:10],
 		began:  s.o.Now(),
 		origin: originOf(r, s.o.TrustedProxies),
-		allow:  "GET, HEAD",
 	}
 	x.caller = access.Caller{Addr: x.origin.addr, RequestID: x.id}
 	_ = x.w.control.SetWriteDeadline(time.Time{}) // that of the request before
@@ -214,9 +213,6 @@ func (s *Server) addHeaders(x *exchange) {
 // serve goes from the request to its handler.
 func (s *Server) serve(x *exchange) error {
 	route := &routes[x.target.kind]
-	if x.badPath == nil {
-		x.allow = route.allow()
-	}
 	if !slices.Contains(methods, x.r.Method) {
 		return oci.Errorf(oci.Unsupported, "there is no such method")
 	}
@@ -227,7 +223,7 @@ func (s *Server) serve(x *exchange) error {
 		return err
 	}
 	if x.r.Method == http.MethodOptions {
-		x.w.Header().Set("Allow", x.allow)
+		x.w.Header().Set("Allow", x.allowed())
 		x.w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -249,6 +245,18 @@ func (s *Server) serve(x *exchange) error {
 	}
 	x.registry = s.o.View(x.caller)
 	return x.op.serve(s, x)
+}
+
+// allowed returns the methods that the path knows, as the value of Allow.
+func (x *exchange) allowed() string {
+	if x.badPath != nil {
+		return "GET, HEAD"
+	}
+	names := routes[x.target.kind].methods()
+	if x.off {
+		names = slices.DeleteFunc(names, func(n string) bool { return n == x.r.Method })
+	}
+	return strings.Join(names, ", ")
 }
 
 // base returns the scheme and the host that clients use, or "" when a request
