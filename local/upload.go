@@ -55,13 +55,41 @@ func (u *upload) Write(p []byte) (int, error) {
 	if err := u.begin(u.ctx); err != nil {
 		return 0, err
 	}
-	n, err := u.w.Write(p)
-	u.hash.Write(p[:n])
+	n, err := u.take(p)
 	u.size += int64(n)
 	if err != nil {
 		return n, storage(fmt.Errorf("write upload: %w", err))
 	}
 	return n, nil
+}
+
+// worthHashingBeside is how many bytes it takes to hash them while they are
+// written, on another processor.
+const worthHashingBeside = 64 << 10
+
+// take writes p to the store and to the hash. The caller holds the lock.
+func (u *upload) take(p []byte) (int, error) {
+	if len(p) < worthHashingBeside {
+		n, err := u.w.Write(p)
+		u.hash.Write(p[:n])
+		return n, err
+	}
+	before, err := u.hash.(hash.Cloner).Clone()
+	if err != nil {
+		return 0, err
+	}
+	hashed := make(chan struct{})
+	go func() {
+		defer close(hashed)
+		u.hash.Write(p)
+	}()
+	n, err := u.w.Write(p)
+	<-hashed
+	if n < len(p) {
+		before.Write(p[:n])
+		u.hash = before
+	}
+	return n, err
 }
 
 // begin makes the stream in the store, if there is none yet. The caller holds

@@ -281,10 +281,11 @@ func TestReapUploads(t *testing.T) {
 	}
 }
 
-// faulty is a store whose next sync fails.
+// faulty is a store whose next sync fails, or that takes only so many bytes.
 type faulty struct {
 	blob.Store
 	fail bool
+	room int // bytes; 0 for no limit
 }
 
 var errIO = errors.New("input/output error")
@@ -297,6 +298,14 @@ func (s *faulty) Create(ctx context.Context, key string) (blob.Writer, error) {
 type faultyWriter struct {
 	blob.Writer
 	store *faulty
+}
+
+func (w *faultyWriter) Write(p []byte) (int, error) {
+	if w.store.room == 0 || len(p) <= w.store.room {
+		return w.Writer.Write(p)
+	}
+	n, _ := w.Writer.Write(p[:w.store.room])
+	return n, blob.ErrNoSpace
 }
 
 func (w *faultyWriter) Commit(ctx context.Context) (blob.Info, error) {
@@ -341,5 +350,27 @@ func TestFailedSyncIsNeverAcknowledged(t *testing.T) {
 	wantBlob(t, r, repo, "abc")
 	if n := len(keys(t, s)); n != 4 {
 		t.Errorf("%d objects in the store, want 4", n)
+	}
+}
+
+// TestDiskFullForAWhile goes on with an upload behind the bytes that still
+// found room.
+func TestDiskFullForAWhile(t *testing.T) {
+	for _, size := range []int{1000, worthHashingBeside} {
+		s := &faulty{Store: memory.New(), room: size / 3}
+		r := openRegistry(t, s, openDB(t), Options{KeptUploads: 1})
+		content := strings.Repeat("0123456789", size/10+1)[:size]
+		u := start(t, r, repo)
+		if n, err := io.WriteString(u, content); n != size/3 || !errors.Is(err, oci.InsufficientStorage) {
+			t.Fatalf("Write = %d, %v; want %d, %v", n, err, size/3, oci.InsufficientStorage)
+		}
+		suspend(t, u)
+		s.room = 0
+		u = resume(t, r, u.ID())
+		write(t, u, content[size/3:])
+		if _, err := u.Commit(t.Context(), digest(content)); err != nil {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+		wantBlob(t, r, repo, content)
 	}
 }

@@ -253,6 +253,36 @@ func TestPlantedFiles(t *testing.T) {
 	}
 }
 
+// TestLargeStream writes more than is held back from the disk at a time.
+func TestLargeStream(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	piece := func(i int) string { return strings.Repeat(string(rune('a'+i)), window/2+1) }
+	var want strings.Builder
+	w := create(t, s, "k", "")
+	for i := range 7 {
+		if _, err := io.WriteString(w, piece(i)); err != nil {
+			t.Fatal(err)
+		}
+		want.WriteString(piece(i))
+		if i == 3 {
+			state, err := w.Suspend(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if w, err = s.Resume(t.Context(), "k", state); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if info, err := w.Commit(t.Context()); err != nil || info.Size != int64(want.Len()) {
+		t.Fatalf("Commit = %+v, %v", info, err)
+	}
+	data, err := os.ReadFile(filepath.Join(s.root.Name(), "k"))
+	if err != nil || string(data) != want.String() {
+		t.Errorf("%d bytes, %v; want %d others", len(data), err, want.Len())
+	}
+}
+
 func TestOpenRefusesAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

@@ -20,6 +20,9 @@ type state struct {
 	Named bool  `json:"named"` // as in the writer
 }
 
+// window is how many bytes are written to the disk at a time while more come.
+const window = 8 << 20
+
 // A phase is how far a writer has come.
 type phase int
 
@@ -35,11 +38,12 @@ type writer struct {
 	store *Store
 	key   string
 
-	mu    sync.Mutex
-	phase phase
-	file  *os.File
-	size  int64
-	named bool // the file's entry in its folder is durable
+	mu     sync.Mutex
+	phase  phase
+	file   *os.File
+	size   int64
+	behind int64 // bytes that the disk was told to write
+	named  bool  // the file's entry in its folder is durable
 }
 
 // Create implements blob.Store.
@@ -83,7 +87,7 @@ func (s *Store) Resume(_ context.Context, key string, data []byte) (blob.Writer,
 		if err != nil {
 			return fmt.Errorf("resume blob %s: %w", key, err)
 		}
-		w.file, w.size, w.named = f, st.Size, st.Named
+		w.file, w.size, w.behind, w.named = f, st.Size, st.Size, st.Named
 		return nil
 	})
 }
@@ -169,6 +173,11 @@ func (w *writer) Write(p []byte) (int, error) {
 	w.size += int64(n)
 	if err != nil {
 		return n, fmt.Errorf("write blob %s: %w", w.key, noSpace(err))
+	}
+	if w.size-w.behind >= window {
+		from := max(0, w.behind-window)
+		writeBehind(w.file, from, w.size-from)
+		w.behind = w.size
 	}
 	return n, nil
 }
