@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -216,6 +217,9 @@ func (v *variable) setElement(n *yaml.Node, elem reflect.Type, segments []string
 
 // parse returns the value as a node that was checked against t.
 func (v *variable) parse(t reflect.Type, path string) (*yaml.Node, error) {
+	if !utf8.ValidString(v.name + v.value) {
+		return nil, fmt.Errorf("$%s is not text in UTF-8", strings.ToValidUTF8(v.name, "\uFFFD"))
+	}
 	n, err := v.read(t)
 	if err != nil {
 		return nil, fmt.Errorf("$%s: the value of %s is not YAML", v.name, path)
