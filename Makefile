@@ -1,7 +1,7 @@
 # Everything that is built, tested or installed here has its name in this file.
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME ?= 5s
+FUZZTIME ?= 2m
 
 .DEFAULT_GOAL := help
 .PHONY: help build deps test unit e2e fuzz campaign campaign-deps bench bench-quick bench-deps clean
@@ -24,7 +24,7 @@ unit: ## the tests of the packages, with the race detector
 e2e: deps ## the tests against a running berth: clients, the tutorial, conformance
 	@test/run.sh e2e conformance
 
-fuzz: ## each fuzz target for FUZZTIME
+fuzz: ## each fuzz target for FUZZTIME, 2m by default; stops at the first finding
 	@test/fuzz.sh $(FUZZTIME)
 
 campaign: campaign-deps ## berth under faults, as root: PART=kill,power ROUNDS=20 RESUME=1 WRITE=1, see docs/campaign.md
