@@ -164,17 +164,24 @@ func soundRange(s string) bool {
 func satisfiable(s string, size int64) bool {
 	some := false
 	for r := range strings.SplitSeq(strings.TrimPrefix(s, "bytes="), ",") {
-		a, b, _ := strings.Cut(strings.TrimSpace(r), "-")
-		first, err := strconv.ParseInt(a, 10, 64)
-		if a == "" {
-			first, err = 0, nil // the last b bytes
-		}
-		if last, failed := strconv.ParseInt(b, 10, 64); b != "" && (failed != nil || last < 0 || a != "" && last < first) || err != nil {
+		a, b, ok := strings.Cut(strings.TrimSpace(r), "-")
+		first, err1 := position(a)
+		last, err2 := position(b)
+		if !ok || err1 != nil || err2 != nil || a != "" && b != "" && last < first {
 			return false
 		}
 		some = some || first < size
 	}
 	return some
+}
+
+// position parses a place in content: digits and nothing else. Nothing is 0.
+func position(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err
 }
 
 // A seeker is a Content without a file, for http.ServeContent. It opens the
