@@ -208,6 +208,11 @@ func (s *Server) addHeaders(x *exchange) {
 	if strings.HasPrefix(x.r.URL.Path, s.prefix+"/v2") {
 		h["Docker-Distribution-Api-Version"] = apiVersion
 	}
+	if x.r.ProtoMajor == 1 && len(x.r.TransferEncoding) > 0 {
+		// net/http has dropped a Content-Length that may have been there too, and
+		// whoever read that sees the next request elsewhere (RFC 9112, section 6.1).
+		h.Set("Connection", "close")
+	}
 }
 
 // serve goes from the request to its handler.
