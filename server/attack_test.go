@@ -3,14 +3,18 @@ package server
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"berth/access"
 	"berth/oci"
@@ -223,5 +227,38 @@ func TestErrorsTellNothing(t *testing.T) {
 				t.Errorf("%s %.60s: %s", s.method, s.path, a.body)
 			}
 		}
+	}
+}
+
+// TestManifestPace: a manifest has a minute, whether its client sends little or
+// nothing.
+func TestManifestPace(t *testing.T) {
+	for name, d := range map[string]deadlines{
+		"1 B/s":   {every: time.Second, size: 1, left: 3600},
+		"nothing": {every: 24 * time.Hour, left: 1},
+		"enough":  {every: time.Second, size: 100_000, left: 40},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := New(Options{})
+			d.ResponseWriter = httptest.NewRecorder()
+			r := httptest.NewRequest(put, "/v2/a/manifests/v1", &d)
+			x := &exchange{w: newResponse(&d, r), r: r}
+			began := time.Now()
+			data, release, err := s.readManifest(x)
+			if name == "enough" {
+				if err != nil || len(data) == 0 {
+					t.Fatalf("%s: %d bytes, %v", name, len(data), err)
+				}
+				release()
+			} else {
+				var cut *bodyError
+				if !errors.As(err, &cut) || cut.told() == nil || cut.told().status != http.StatusRequestTimeout || time.Since(began) != manifestTime {
+					t.Errorf("%s: %v after %v", name, err, time.Since(began))
+				}
+			}
+			if !s.memory.TryAcquire(manifestMemory) {
+				t.Errorf("%s: memory is still taken", name)
+			}
+		})
 	}
 }
