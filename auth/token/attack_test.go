@@ -18,7 +18,7 @@ func TestPublicKeyIsNoSecret(t *testing.T) {
 	f := newFixture(t)
 	whole := f.issue(t)
 	payload := strings.Split(whole, ".")[1]
-	o, err := jose.ParseSigned(whole, []jose.SignatureAlgorithm{jose.EdDSA})
+	o, err := jose.ParseSignedCompact(whole, []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}
