@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -260,5 +261,50 @@ func TestManifestPace(t *testing.T) {
 				t.Errorf("%s: memory is still taken", name)
 			}
 		})
+	}
+}
+
+// TestNamesInHeaders: nobody is somebody because a header says so, not even when
+// a trusted proxy passes it on.
+func TestNamesInHeaders(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	f.seed("root")
+	for _, name := range []string{
+		"X-Webauth-User", "X-Remote-User", "Remote-User", "X-Forwarded-User", "X-Forwarded-Preferred-Username", "X-Auth-Request-User",
+		"X-Authenticated-User", "X-User", "From", "Proxy-Authorization", "X-Registry-Auth", "X-Registry-Config", "X-Client-Cert", "Cookie",
+	} {
+		for _, value := range []string{"root", strings.TrimPrefix(as("root"), "Authorization: ")} {
+			f.wantStatus(f.do(get, "/v2/", "", name+": "+value), http.StatusUnauthorized)
+			f.wantStatus(f.do(remove, "/v2/team/app/manifests/v1", "", name+": "+value), http.StatusUnauthorized)
+		}
+	}
+}
+
+// TestLinesOfTheLog: a request is one line in the access log, which a terminal
+// shows as it is, whatever the client wrote.
+func TestLinesOfTheLog(t *testing.T) {
+	f := newFixture(t)
+	lines := 0
+	for _, odd := range []string{"%0d%0aGET", "%1b[31m", "\xc2\x9b31m", "\xe2\x80\xae", "\xff", "\"", "\\", "%22%20200%205"} {
+		conn := f.dial("GET /v2/docs/manifests/" + odd + "?n=" + odd + " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n" +
+			"User-Agent: a\xc2\x9b31m\" 200 5 \"b\r\nReferer: " + strings.Trim(odd, "\r\n") + "\r\n\r\n")
+		data, err := io.ReadAll(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(data), "HTTP/1.1 40") {
+			t.Errorf("%q is answered with %.60q", odd, data)
+		}
+		lines++
+	}
+	f.Close() // which waits for the lines
+	log := f.access.String()
+	if n := strings.Count(log, "\n"); n != lines {
+		t.Errorf("%d lines of %d requests:\n%s", n, lines, log)
+	}
+	for i, c := range log {
+		if !strconv.IsPrint(c) && c != '\n' {
+			t.Fatalf("%q at byte %d of the log", c, i)
+		}
 	}
 }

@@ -153,7 +153,7 @@ func soundRange(s string) bool {
 		return false
 	}
 	for r := range strings.SplitSeq(ranges, ",") {
-		if suffix, ok := strings.CutPrefix(strings.TrimSpace(r), "-"); ok && strings.Trim(suffix, "0 ") == "" {
+		if suffix, ok := strings.CutPrefix(strings.Trim(r, " \t"), "-"); ok && strings.Trim(suffix, "0 ") == "" {
 			return false
 		}
 	}
@@ -164,7 +164,7 @@ func soundRange(s string) bool {
 func satisfiable(s string, size int64) bool {
 	some := false
 	for r := range strings.SplitSeq(strings.TrimPrefix(s, "bytes="), ",") {
-		a, b, ok := strings.Cut(strings.TrimSpace(r), "-")
+		a, b, ok := strings.Cut(strings.Trim(r, " \t"), "-")
 		first, err1 := position(a)
 		last, err2 := position(b)
 		if !ok || err1 != nil || err2 != nil || a != "" && b != "" && last < first {
