@@ -35,7 +35,7 @@ type part struct {
 
 var parts = []part{
 	{"kill", 200, "kill -9 at random under four pushers", (*campaign).kill},
-	{"points", 600, "kill -9 at exact system calls", (*campaign).points},
+	{"points", 10_000, "kill -9 before and after every write, sync and commit", (*campaign).points},
 	{"power", 100, "power cut under four pushers", (*campaign).power},
 	{"full", 10, "full disk, for bytes and for the database", (*campaign).full},
 	{"eio", 60, "fsync fails with EIO", (*campaign).eio},
@@ -59,6 +59,13 @@ type campaign struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == followArg {
+		if err := follow(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "campaign: follow:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "campaign:", err)
 		stop()
