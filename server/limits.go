@@ -13,6 +13,8 @@ const (
 	headerTime = 10 * time.Second // until it is complete
 	idleTime   = 120 * time.Second
 	restTime   = 10 * time.Second // for the rest of a body that is not wanted
+	maxResets  = 100              // HTTP/2 streams of a connection that its client resets
+	resetTime  = 10 * time.Second // in that time
 	maxQuery   = 100              // keys
 	maxCookies = 100
 	maxForm    = 64 << 10 // bytes of a token request

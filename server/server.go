@@ -130,7 +130,8 @@ func pageLimit(n int) int {
 func NewHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	const slack = 8 << 10 // which net/http allows on top
 	return &http.Server{
-		Handler:           h,
+		Handler:           countResets(h),
+		ConnContext:       withClient,
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader - slack,
