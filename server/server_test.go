@@ -153,9 +153,10 @@ func TestMeter(t *testing.T) {
 // process lives.
 func TestPanic(t *testing.T) {
 	m := &meter{end: make(chan struct{}, 10)}
-	f := newFixture(t, func(o *Options) { o.Meter = m })
-	inner := f.Config.Handler.(*Server)
-	inner.o.View = func(access.Caller) registry.Registry { panic("a secret path") }
+	f := newFixture(t, func(o *Options) {
+		o.Meter = m
+		o.View = func(access.Caller) registry.Registry { panic("a secret path") }
+	})
 	a := f.do(get, "/v2/docs/manifests/v1", "")
 	f.wantStatus(a, http.StatusInternalServerError)
 	ref := "(ref " + a.Header.Get("X-Request-Id") + ")"

@@ -55,16 +55,6 @@ func (s *server) trace(inject string) (*tracer, error) {
 	}
 }
 
-// kill kills the server in the midst of a delay. strace would wait for the end of
-// that and dies too; a call that was held up before it began is then not made,
-// because its thread has a signal to die of.
-func (t *tracer) kill(s *server) {
-	s.cmd.Process.Kill()
-	t.cmd.Process.Kill()
-	<-t.done
-	<-s.exited
-}
-
 // detach lets the server go on undisturbed. It must not be in the midst of a
 // delay.
 func (t *tracer) detach() {
