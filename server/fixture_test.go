@@ -84,10 +84,10 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 		t.Fatal(err)
 	}
 	o.Tokens = f.issuer
+	o.View = func(c access.Caller) registry.Registry { return guard.New(f.reg, c, o.Policy()) }
 	for _, c := range change {
 		c(&o)
 	}
-	o.View = func(c access.Caller) registry.Registry { return guard.New(f.reg, c, o.Policy()) }
 	f.Server = httptest.NewUnstartedServer(nil)
 	f.Config = NewHTTPServer(New(o), o.Log)
 	f.Start()
