@@ -37,6 +37,8 @@ var parts = []part{
 	{"kill", 200, "kill -9 at random under four pushers", (*campaign).kill},
 	{"points", 10_000, "kill -9 before and after every write, sync and commit", (*campaign).points},
 	{"power", 100, "power cut under four pushers", (*campaign).power},
+	{"term", 20, "SIGTERM under four pushers", (*campaign).term},
+	{"mixed", 20, "minutes of load of every kind", (*campaign).mixed},
 	{"full", 10, "full disk, for bytes and for the database", (*campaign).full},
 	{"eio", 60, "fsync fails with EIO", (*campaign).eio},
 	{"readonly", 5, "the file system turns read-only", (*campaign).readonly},
