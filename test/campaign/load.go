@@ -199,12 +199,22 @@ func (p *pusher) mount() string {
 	}
 	result := p.c.history.write(p.id, func() string {
 		r, err := p.do("POST", "/v2/"+to+"/blobs/uploads/?mount="+b.digest+"&from="+b.repo, nil)
+		if err == nil && r.status == http.StatusAccepted && !p.canPull(b) {
+			return unknown // a blob that cannot be read is not mounted, and may be pushed
+		}
 		return p.expect("mount "+b.digest, http.StatusCreated, r, err)
 	}, "blob "+to+"@"+b.digest, b.digest)
 	if result == acknowledged {
 		p.loose = append(p.loose, blob{to, b.digest})
 	}
 	return result
+}
+
+// canPull reports whether the blob is served. One that is missing is the
+// checker's business.
+func (p *pusher) canPull(b blob) bool {
+	r, err := p.do("GET", "/v2/"+b.repo+"/blobs/"+b.digest, nil)
+	return err == nil && r.status == http.StatusOK
 }
 
 func (p *pusher) deleteTag() string {

@@ -176,7 +176,7 @@ func (s *server) stop() {
 // A usage is what a process holds.
 type usage struct {
 	memory, peak int // KiB, resident
-	files        int
+	files        int // descriptors but those of folders
 	goroutines   int
 }
 
@@ -199,7 +199,12 @@ func (s *server) usage() (usage, error) {
 	if err != nil {
 		return u, err
 	}
-	u.files = len(files)
+	for _, f := range files {
+		// Folders in use are kept open, up to a limit.
+		if info, err := os.Stat(proc + "/fd/" + f.Name()); err != nil || !info.IsDir() {
+			u.files++
+		}
+	}
 	resp, err := http.Get("http://" + s.debug + "/debug/pprof/goroutine?debug=1")
 	if err != nil {
 		return u, err
