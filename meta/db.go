@@ -110,6 +110,9 @@ func createFile(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
+// openPool opens connections to the file. This process alone has it open, and
+// keeps it locked (unix-excl): it is then not locked and unlocked for every
+// query.
 func openPool(path string, conns int, readOnly bool) (*sql.DB, error) {
 	q := url.Values{
 		"_journal_mode": {"WAL"},
