@@ -18,6 +18,10 @@ import (
 // drainTime is how long berth lets requests end (http.draintimeout), and a bit.
 const drainTime = 35 * time.Second
 
+// abandoned is about how many uploads each client leaves behind. Too many would
+// keep the pushers, who are the same users, from pushing.
+const abandoned = 200
+
 // term asks the process to end at random moments: it does so in time, and says
 // that all went well.
 func (c *campaign) term(rounds int) error {
@@ -96,9 +100,9 @@ func (p *probe) browse(ctx context.Context, other *client) {
 		"/v2/" + p.repo + "/blobs/" + p.layer, "/v2/" + p.repo + "/blobs/" + digestOf(nil),
 		"/auth/token?service=berth&scope=repository:" + p.repo + ":pull",
 	}
-	for ctx.Err() == nil {
+	for i := 0; ctx.Err() == nil; i++ {
 		switch n := rand.IntN(20); {
-		case n == 0:
+		case n == 0 && i < 20*abandoned:
 			_, _ = other.startUpload(p.repo) // and never goes on
 		case n < 3:
 			short, cancel := context.WithTimeout(ctx, time.Duration(rand.IntN(1000))*time.Microsecond)
