@@ -1,17 +1,15 @@
 package disk
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"sync"
 	"syscall"
 )
 
-// maxFolders is how many folders are kept open, each with two descriptors at
-// most. Keys that fan out over more are found all the same.
+// maxFolders is how many folders are kept open. Keys that fan out over more are
+// found all the same.
 const maxFolders = 512
 
 // Files are opened without waiting for the other end of a named pipe in their
@@ -24,10 +22,6 @@ type folder struct {
 	dir  string
 	root *os.Root
 	info fs.FileInfo // of the folder itself
-
-	mu     sync.Mutex
-	file   *os.File // to sync it; nil until it is needed
-	closed bool
 }
 
 // openFile opens the file of key. A folder that is kept open is only a shorter
@@ -99,18 +93,10 @@ func (s *Store) forget(d *folder) {
 	d.close()
 }
 
-// syncFolder makes the names in dir durable. A failed sync is not tried again
-// by another way.
+// syncFolder makes the names in dir durable. It opens the folder for itself: of
+// those who share an open file the kernel tells only one that a sync has failed.
 func (s *Store) syncFolder(dir string) error {
-	if d := s.folder(dir); d != nil {
-		if f := d.open(); f != nil {
-			err := s.sync(f)
-			if !errors.Is(err, fs.ErrClosed) {
-				return err
-			}
-		}
-	}
-	f, err := s.root.OpenFile(dir, os.O_RDONLY|noWait, 0)
+	f, err := s.openFile(dir+"/.", os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
@@ -118,24 +104,6 @@ func (s *Store) syncFolder(dir string) error {
 	return s.sync(f)
 }
 
-// open returns the file of d, or nil when d is closed or cannot be opened again.
-func (d *folder) open() *os.File {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.file == nil && !d.closed {
-		d.file, _ = d.root.OpenFile(".", os.O_RDONLY|noWait, 0) // the path says why not
-	}
-	return d.file
-}
-
-// close closes d once those who are at work in it have ended. Later ones are
-// refused with fs.ErrClosed.
-func (d *folder) close() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	_ = d.root.Close() // of a folder there is nothing to lose
-	if d.file != nil {
-		_ = d.file.Close()
-	}
-}
+// close lets go of d. Those who come later are refused with fs.ErrClosed, and take
+// the path.
+func (d *folder) close() { _ = d.root.Close() } // of a folder there is nothing to lose
