@@ -38,7 +38,7 @@ func measure(p *process, clients int, d time.Duration, work op) (sample, error) 
 		defer c.close()
 		conns[i] = c
 	}
-	syscall.Sync()                          // what went before is not paid for now
+	syscall.Sync()                          // what went before is written before, and not while this is measured
 	if _, err := p.readPeak(); err != nil { // what was between measurements counts for the whole run
 		return sample{}, err
 	}

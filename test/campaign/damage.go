@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/crypto/bcrypt"
 )
 
 // What is done to files. Each takes the path of one and that of another.
@@ -88,11 +86,8 @@ func overwrite(path string, data []byte) error {
 // damage changes the files of blobs, while berth runs and while it does not, and
 // looks at how they are served, and healed.
 func (c *campaign) damage(rounds int) error {
-	s, err := c.newServer(filepath.Join(c.dir, "data"), "", bcrypt.MinCost)
+	s, err := c.startServer(filepath.Join(c.dir, "data"), "")
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()

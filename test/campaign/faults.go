@@ -10,8 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/crypto/bcrypt"
 )
 
 // full fills the disk of the blobs and the database, and that of the database
@@ -37,11 +35,8 @@ func (c *campaign) fullDisk(databaseAlone bool, rounds int) error {
 	if databaseAlone {
 		data, db = filepath.Join(c.dir, "data"), filepath.Join(v.dir, "berth.db")
 	}
-	s, err := c.newServer(data, db, bcrypt.MinCost)
+	s, err := c.startServer(data, db)
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()
@@ -186,11 +181,8 @@ func (c *campaign) cleanError(what string, r reply, statuses ...int) {
 
 // eio has syncs fail one after the other.
 func (c *campaign) eio(rounds int) error {
-	s, err := c.newServer(filepath.Join(c.dir, "data"), "", bcrypt.MinCost)
+	s, err := c.startServer(filepath.Join(c.dir, "data"), "")
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()
@@ -254,11 +246,8 @@ func (c *campaign) readonly(rounds int) error {
 		return err
 	}
 	defer v.close()
-	s, err := c.newServer(filepath.Join(v.dir, "data"), "", bcrypt.MinCost)
+	s, err := c.startServer(filepath.Join(v.dir, "data"), "")
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/crypto/bcrypt"
 )
 
 // An attack holds the server up in some way. It opens what it needs, and close
@@ -47,11 +45,8 @@ type attackers struct {
 // limits attacks the server in every way, pulls beside it, and looks at what the
 // process holds meanwhile and afterwards.
 func (c *campaign) limits(rounds int) error {
-	s, err := c.newServer(filepath.Join(c.dir, "data"), "", bcrypt.MinCost)
+	s, err := c.startServer(filepath.Join(c.dir, "data"), "")
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()

@@ -54,11 +54,8 @@ func (c *campaign) term(rounds int) error {
 // mixed has clients of every kind at work for some minutes, and looks whether
 // what the process holds grows.
 func (c *campaign) mixed(minutes int) error {
-	s, err := c.newServer(filepath.Join(c.dir, "data"), "", bcrypt.MinCost)
+	s, err := c.startServer(filepath.Join(c.dir, "data"), "")
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/crypto/bcrypt"
 )
 
 const (
@@ -21,11 +19,8 @@ const (
 // races has uploads overtaken by a retry, and PATCH race PUT, and looks whether
 // what the process holds grows.
 func (c *campaign) races(rounds int) error {
-	s, err := c.newServer(filepath.Join(c.dir, "data"), "", bcrypt.MinCost)
+	s, err := c.startServer(filepath.Join(c.dir, "data"), "")
 	if err != nil {
-		return err
-	}
-	if err := s.start(); err != nil {
 		return err
 	}
 	defer func() { s.kill() }()

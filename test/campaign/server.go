@@ -87,6 +87,15 @@ access:
 		os.WriteFile(filepath.Join(c.dir, "htpasswd"), []byte(users.String()), 0o600))
 }
 
+// startServer is newServer with passwords that are cheap to check, and starts it.
+func (c *campaign) startServer(data, db string) (*server, error) {
+	s, err := c.newServer(data, db, bcrypt.MinCost)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.start()
+}
+
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
