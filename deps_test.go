@@ -14,10 +14,11 @@ import (
 // word on where a package belongs is here.
 const floors = `
 	oci
-	registry blob auth registry/registrytest blob/blobtest
-	access blob/disk blob/memory auth/htpasswd auth/account auth/token meta
+	registry blob auth audit registry/registrytest blob/blobtest
+	access blob/disk blob/memory auth/jwks auth/htpasswd auth/account auth/ldap auth/oidc auth/trust auth/robot auth/token meta
 	local guard
 	server admin
+	web
 	cmd/berth
 `
 
@@ -26,6 +27,7 @@ const floors = `
 var forbidden = map[string][]string{
 	"server": {"meta", "local", "blob/disk", "blob/memory", "database/sql"},
 	"admin":  {"meta", "local", "blob/disk", "blob/memory", "database/sql"},
+	"web":    {"meta", "local", "blob/disk", "blob/memory", "database/sql"},
 	"guard":  {"meta", "local", "blob/disk", "blob/memory", "database/sql", "net/http"},
 	"access": {"net/http", "database/sql", "net", "os"},
 	"oci":    {"net/http", "database/sql", "net", "os"},

@@ -1,7 +1,9 @@
 package access
 
 import (
+	"regexp"
 	"slices"
+	"strings"
 
 	"berth/oci"
 )
@@ -104,7 +106,8 @@ func slowAnyTag(rule Rule, tags []oci.Tag) bool {
 
 func slowTag(rule Rule, tag oci.Tag) bool {
 	return len(rule.Tags) == 0 || slices.ContainsFunc(rule.Tags, func(pattern string) bool {
-		return slowMatch(pattern, string(tag), "")
+		expression := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `.*`)
+		return regexp.MustCompile(`^` + expression + `$`).MatchString(string(tag))
 	})
 }
 

@@ -21,6 +21,10 @@ import (
 type Subject struct {
 	Provider string // "accounts", "htpasswd", the name of a directory …
 	Name     string // as rules and logs spell it; unique over all providers
+	// Credential is the ID of what he is here by when that is not a password
+	// and may be less than he is: a robot's secret, a personal token, a rule of
+	// trust. It is no secret.
+	Credential string
 }
 
 // Anonymous reports whether s is nobody.
@@ -41,6 +45,19 @@ type Identity struct {
 	// password, its being disabled. What was issued under another Version is
 	// void. It reveals nothing about the secret.
 	Version string
+	// Limit narrows what the credential of the subject may be used for; nil is
+	// not at all. Package access makes and reads it.
+	Limit Limit
+	// Owner is for whom a robot acts: it may never do what he may not. Nil for
+	// everybody else, and for a robot of the registry's own.
+	Owner *Identity
+}
+
+// A Limit is what a credential is narrowed to. What cannot be read by package
+// access allows nothing.
+type Limit interface {
+	// String says for people what the limit lets through.
+	String() string
 }
 
 // Credentials are a user name and a password as a client sent them.
@@ -76,6 +93,26 @@ var (
 	ErrBadCredentials = errors.New("wrong user name or password")
 )
 
+// A RejectedError is an ErrBadCredentials with more to say.
+type RejectedError struct {
+	// Reason is for the audit, and for nobody else: "account locked (775)".
+	Reason string
+	// Told, unless empty, is for the client, whose proof was right: "the robot
+	// ci expired on 2026-03-01".
+	Told string
+}
+
+// Error says what anybody may know.
+func (e *RejectedError) Error() string {
+	if e.Told != "" {
+		return e.Told
+	}
+	return ErrBadCredentials.Error()
+}
+
+// Is makes e an ErrBadCredentials.
+func (e *RejectedError) Is(target error) bool { return target == ErrBadCredentials }
+
 // A ThrottledError says that the caller has guessed too often.
 type ThrottledError struct{ RetryAfter time.Duration }
 
@@ -94,4 +131,22 @@ type Authenticator interface {
 	// every request and must be cheap. Errors: ErrNoMatch when s is not (or no
 	// longer) the backend's, ErrBadCredentials when s is disabled.
 	Resolve(ctx context.Context, s Subject) (Identity, error)
+}
+
+// A Recognizer is an Authenticator that knows its credentials by their form. No
+// other backend is shown what it recognizes: a robot's secret never reaches a
+// directory. It alone is asked about Subjects with a Credential, and its
+// ErrNoMatch about credentials is an ErrBadCredentials.
+type Recognizer interface {
+	Authenticator
+	Recognizes(c Credentials) bool
+}
+
+// An Attempt is one presentation of credentials whose answer was not simply
+// remembered.
+type Attempt struct {
+	User     string // as the client said it
+	Addr     netip.Addr
+	Identity Identity // when Err is nil
+	Err      error
 }

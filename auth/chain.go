@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // authenticate asks the backends for a proof, and remembers who owns the name.
@@ -10,10 +11,55 @@ func (v *Verifier) authenticate(ctx context.Context, c Credentials) (Identity, e
 	id, err := v.ask(c.User, func(b Authenticator) (Identity, error) {
 		return b.Authenticate(ctx, c)
 	})
-	if err == nil && v.lastOwner(c.User) != id.Provider {
+	if err != nil {
+		return Identity{}, err
+	}
+	if v.lastOwner(c.User) != id.Provider {
 		v.owners.Set(c.User, ownerEntry{id.Provider, v.now().Add(rememberOwner)})
 	}
-	return id, err
+	return id, v.checkOwner(ctx, c.User, id)
+}
+
+// checkOwner refuses an identity whose backend spells the name otherwise than
+// the client did, when another backend owns that spelling: ALICE of a directory
+// is not alice of the password file.
+func (v *Verifier) checkOwner(ctx context.Context, said string, id Identity) error {
+	if id.Name == said {
+		return nil
+	}
+	owner, err := v.ownerOf(ctx, id.Name)
+	if err != nil && !errors.Is(err, ErrBadCredentials) {
+		return fmt.Errorf("look up who owns a name: %w", err)
+	}
+	if owner.Provider != id.Provider {
+		return &RejectedError{Reason: "another backend owns the name " + id.Name}
+	}
+	return nil
+}
+
+// recognizer returns the backend that knows c by its form, or nil.
+func (v *Verifier) recognizer(c Credentials) Recognizer {
+	for _, b := range *v.backends.Load() {
+		if r, ok := b.(Recognizer); ok && r.Recognizes(c) {
+			return r
+		}
+	}
+	return nil
+}
+
+// holderOf asks the backends that give out credentials of their own who is here
+// by that of s.
+func (v *Verifier) holderOf(ctx context.Context, s Subject) (Identity, error) {
+	for _, b := range *v.backends.Load() {
+		r, ok := b.(Recognizer)
+		if !ok {
+			continue
+		}
+		if id, err := r.Resolve(ctx, s); !errors.Is(err, ErrNoMatch) {
+			return id, err
+		}
+	}
+	return Identity{}, ErrNoMatch
 }
 
 // ownerOf asks the backends what they know of a name, without groups of ours.

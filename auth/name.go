@@ -8,11 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// Sizes of credentials, in bytes. A password may be a token, which is longer
-// than any password that is kept as a hash.
+// Sizes of credentials, in bytes. A password may be a signed token, which is
+// longer than any password that is kept as a hash.
 const (
 	MaxName       = 255
-	maxCredential = 4096
+	maxCredential = 8192
 )
 
 // CheckName says why a name can be no user's: it is empty, reserved

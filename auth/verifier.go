@@ -42,7 +42,9 @@ type Options struct {
 	// WrongPerAccount (by account and address) and WrongPerAddress are how many
 	// wrong passwords there may be a minute; 10 and 50 when zero.
 	WrongPerAccount, WrongPerAddress int
-	Now                              func() time.Time // time.Now when nil
+	// Attempted is told of every Attempt; nil is nobody. It must be quick.
+	Attempted func(context.Context, Attempt)
+	Now       func() time.Time // time.Now when nil
 }
 
 // A Verifier answers who somebody is, with all backends behind it. It is safe
@@ -52,6 +54,7 @@ type Verifier struct {
 	remember time.Duration
 	now      func() time.Time
 	secret   []byte // keys the hashes under which credentials are remembered
+	tell     func(context.Context, Attempt)
 
 	backends atomic.Pointer[[]Authenticator]
 	groups   atomic.Pointer[map[string][]string] // groups of a user, sorted
@@ -106,6 +109,9 @@ func NewVerifier(backends []Authenticator, o Options) *Verifier {
 	if o.WrongPerAddress == 0 {
 		o.WrongPerAddress = wrongPerAddress
 	}
+	if o.Attempted == nil {
+		o.Attempted = func(context.Context, Attempt) {}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -116,6 +122,7 @@ func NewVerifier(backends []Authenticator, o Options) *Verifier {
 		remember: o.Remember,
 		now:      o.Now,
 		secret:   secret,
+		tell:     o.Attempted,
 		right:    otter.Must(&otter.Options[credentialKey, rightEntry]{MaximumSize: maxRemembered}),
 		wrong:    otter.Must(&otter.Options[credentialKey, wrongEntry]{MaximumSize: maxRemembered}),
 		owners:   otter.Must(&otter.Options[string, ownerEntry]{MaximumSize: maxRemembered}),
@@ -167,7 +174,10 @@ func (v *Verifier) Verify(ctx context.Context, c Credentials) (Identity, error) 
 		return Identity{}, nil
 	}
 	v.counts.attempts.Add(1)
-	id, err := v.verify(ctx, c)
+	id, remembered, err := v.verify(ctx, c)
+	if !remembered {
+		v.tell(ctx, Attempt{c.User, c.Addr, id, err})
+	}
 	if err != nil {
 		var throttled *ThrottledError
 		switch {
@@ -189,14 +199,22 @@ func (v *Verifier) Resolve(ctx context.Context, s Subject) (Identity, error) {
 	if s.Anonymous() {
 		return Identity{}, nil
 	}
-	id, err := v.Lookup(ctx, s.Name)
+	id, err := v.resolve(ctx, s)
 	if err != nil {
 		return Identity{}, err
 	}
 	if id.Subject != s {
 		return Identity{}, ErrNoMatch
 	}
-	return id, nil
+	return v.withGroups(id), nil
+}
+
+// resolve asks the backends about s, without groups of ours.
+func (v *Verifier) resolve(ctx context.Context, s Subject) (Identity, error) {
+	if s.Credential != "" {
+		return v.holderOf(ctx, s)
+	}
+	return v.ownerOf(ctx, s.Name)
 }
 
 // Lookup returns who owns a name today, whichever backend it is.
@@ -211,15 +229,21 @@ func (v *Verifier) Lookup(ctx context.Context, name string) (Identity, error) {
 
 // verify goes from the cheap to the dear: what is remembered as right, as
 // wrong, and then the backends.
-func (v *Verifier) verify(ctx context.Context, c Credentials) (Identity, error) {
+func (v *Verifier) verify(ctx context.Context, c Credentials) (id Identity, remembered bool, err error) {
 	if !plausible(c) {
-		return Identity{}, ErrBadCredentials
+		return Identity{}, false, ErrBadCredentials
 	}
 	key := v.key(c)
 	if id, ok := v.rememberedRight(ctx, key); ok {
 		v.counts.cacheHits.Add(1)
-		return id, nil
+		return id, true, nil
 	}
+	id, err = v.verifyAnew(ctx, key, c)
+	return id, false, err
+}
+
+// verifyAnew verifies what is not remembered as right.
+func (v *Verifier) verifyAnew(ctx context.Context, key credentialKey, c Credentials) (Identity, error) {
 	if v.rememberedWrong(ctx, key, c.User) {
 		if err := v.throttle.count(c); err != nil {
 			return Identity{}, err
@@ -256,6 +280,17 @@ func (v *Verifier) verifyNow(ctx context.Context, key credentialKey, c Credentia
 	if err != nil {
 		return Identity{}, err
 	}
+	if r := v.recognizer(c); r != nil {
+		id, err := r.Authenticate(ctx, c)
+		if errors.Is(err, ErrNoMatch) {
+			err = ErrBadCredentials
+		}
+		end(errors.Is(err, ErrBadCredentials))
+		if err == nil {
+			v.right.Set(key, rightEntry{id, v.now().Add(v.remember)})
+		}
+		return id, err
+	}
 	state := v.state(ctx, c.User) // before: a change meanwhile makes it stale
 	id, err := v.authenticate(ctx, c)
 	if errors.Is(err, ErrNoMatch) {
@@ -279,7 +314,7 @@ func (v *Verifier) rememberedRight(ctx context.Context, key credentialKey) (Iden
 	if !ok || !v.now().Before(entry.until) {
 		return Identity{}, false
 	}
-	id, err := v.ownerOf(ctx, entry.identity.Name)
+	id, err := v.resolve(ctx, entry.identity.Subject)
 	switch {
 	case err == nil:
 		return id, id.Subject == entry.identity.Subject && id.Version == entry.identity.Version

@@ -82,7 +82,7 @@ func (b *backend) Resolve(_ context.Context, s Subject) (Identity, error) {
 	case u.disabled:
 		return Identity{}, ErrBadCredentials
 	}
-	return Identity{Subject: Subject{b.provider, s.Name}, Groups: u.groups, Version: string(u.password)}, nil
+	return Identity{Subject: Subject{Provider: b.provider, Name: s.Name}, Groups: u.groups, Version: string(u.password)}, nil
 }
 
 func login(user string, password Secret) Credentials {
@@ -96,7 +96,7 @@ func expect(t *testing.T, v *Verifier, c Credentials, provider string, want erro
 	if !errors.Is(err, want) {
 		t.Errorf("%s: got error %v, want %v", c.User, err, want)
 	}
-	if err == nil && id.Subject != (Subject{provider, c.User}) {
+	if err == nil && id.Subject != (Subject{Provider: provider, Name: c.User}) {
 		t.Errorf("%s is %+v, want one of %q", c.User, id.Subject, provider)
 	}
 }
@@ -122,13 +122,13 @@ func TestVerifyChain(t *testing.T) {
 	}
 
 	for s, want := range map[Subject]error{
-		{"first", "alice"}:   nil,
-		{"second", "alice"}:  ErrNoMatch,
-		{"second", "bob"}:    nil,
-		{"", "bob"}:          ErrNoMatch,
-		{"second", "nobody"}: ErrNoMatch,
-		{"first", "off"}:     ErrBadCredentials,
-		{}:                   nil,
+		{Provider: "first", Name: "alice"}:   nil,
+		{Provider: "second", Name: "alice"}:  ErrNoMatch,
+		{Provider: "second", Name: "bob"}:    nil,
+		{Provider: "", Name: "bob"}:          ErrNoMatch,
+		{Provider: "second", Name: "nobody"}: ErrNoMatch,
+		{Provider: "first", Name: "off"}:     ErrBadCredentials,
+		{}:                                   nil,
 	} {
 		id, err := v.Resolve(context.Background(), s)
 		if !errors.Is(err, want) || err == nil && id.Subject != s {
@@ -169,7 +169,7 @@ func TestVerifyImplausible(t *testing.T) {
 		"not UTF-8":      login("alice", "\xff"),
 		"control":        login("alice\n", "p"),
 		"long user":      login(strings.Repeat("a", 256), "p"),
-		"long password":  login("alice", Secret(strings.Repeat("p", 4097))),
+		"long password":  login("alice", Secret(strings.Repeat("p", maxCredential+1))),
 	} {
 		if _, err := v.Verify(context.Background(), c); !errors.Is(err, ErrBadCredentials) {
 			t.Errorf("%s: %v", name, err)

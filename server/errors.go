@@ -94,6 +94,7 @@ func (s *Server) answerTo(x *exchange, err error) answer {
 	var (
 		denied    *access.DeniedError
 		throttled *auth.ThrottledError
+		rejected  *auth.RejectedError
 		status    *statusError
 		body      *bodyError
 		left      *goneError
@@ -109,6 +110,8 @@ func (s *Server) answerTo(x *exchange, err error) answer {
 		return s.challenged(x, "", "authentication required")
 	case errors.Is(err, token.ErrInvalid):
 		return s.challenged(x, invalidToken, "the access token is not valid, or no longer")
+	case errors.As(err, &rejected):
+		return s.challenged(x, "", rejected.Error())
 	case errors.Is(err, auth.ErrBadCredentials):
 		return s.challenged(x, "", auth.ErrBadCredentials.Error())
 	case errors.As(err, &throttled):

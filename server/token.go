@@ -139,7 +139,7 @@ func (s *Server) issue(x *exchange, req tokenRequest, refresh auth.Secret) error
 	if err != nil {
 		return err
 	}
-	if refresh == "" && req.offline && !x.caller.Anonymous() {
+	if refresh == "" && req.offline && !x.caller.Anonymous() && x.caller.Credential == "" {
 		refresh, err = s.o.Tokens.NewRefresh(x.r.Context(), x.caller.Identity, req.service, req.client, addrString(x.caller.Addr))
 		if err != nil {
 			return err

@@ -117,6 +117,9 @@ type payload struct {
 	Access    []access         `json:"access"`
 	Provider  string           `json:"berth_provider,omitempty"`
 	Version   string           `json:"berth_version,omitempty"`
+	// Credential is that of the subject: with it the token is for no more than
+	// what that is for, on every request.
+	Credential string `json:"berth_credential,omitempty"`
 }
 
 type access struct {
@@ -139,6 +142,8 @@ func (i *Issuer) Issue(id auth.Identity, scopes []auth.Scope) (Token, error) {
 		Access:    make([]access, 0, len(scopes)),
 		Provider:  id.Provider,
 		Version:   id.Version,
+
+		Credential: id.Credential,
 	}
 	for _, s := range scopes {
 		p.Access = append(p.Access, access{Type: s.Type, Name: s.Name, Actions: append([]string{}, s.Actions...)})

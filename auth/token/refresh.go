@@ -29,8 +29,8 @@ const (
 // returns it: it is never to be had again. It serves that service alone. Client
 // and addr are kept to be shown in lists.
 func (i *Issuer) NewRefresh(ctx context.Context, id auth.Identity, service, client, addr string) (auth.Secret, error) {
-	if id.Anonymous() {
-		return "", errors.New("a refresh token needs a user")
+	if id.Anonymous() || id.Credential != "" {
+		return "", errors.New("a refresh token needs a user who logged in with a password")
 	}
 	random := rand.Text() + rand.Text()
 	raw := refreshPrefix + random + checksum(random)

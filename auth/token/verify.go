@@ -92,11 +92,11 @@ func (i *Issuer) parse(raw string) (Claims, error) {
 		return Claims{}, invalid("it is for another service")
 	case p.Expires == nil || p.IssuedAt == nil:
 		return Claims{}, invalid("it does not say since when and until when it is valid")
-	case p.Subject == "" && p.Provider != "":
+	case p.Subject == "" && p.Provider+p.Credential != "":
 		return Claims{}, invalid("it names no subject")
 	}
 	c := Claims{
-		Subject: auth.Subject{Provider: p.Provider, Name: p.Subject},
+		Subject: auth.Subject{Provider: p.Provider, Name: p.Subject, Credential: p.Credential},
 		Version: p.Version,
 		Issued:  p.IssuedAt.Time(),
 		Expires: p.Expires.Time(),
