@@ -76,4 +76,19 @@
 // of repositories needs registry:catalog:*, or registry:catalog:search. A
 // bearer whose token has run out may push or create, and who asks must see to
 // it that this serves an upload that was begun before.
+//
+// # Limits
+//
+// A caller who is here by a credential with a limit may do nothing that the
+// limit does not let through, and never admin, whatever the rules say. An
+// action of a limit includes what it includes in a rule, and an address that is
+// not known is in no network.
+//
+// A personal token lets its user do what the rules allow him, within the limit.
+//
+// A robot with an owner may do what the rules allow its owner, within the
+// limit. A robot without one may do what its limit lets through, with no need of
+// a rule (Limit.Giving). Denies that name a robot, a group that it is in, or
+// everybody bind it, also where its owner is an admin. No rule gives a robot
+// more: one that allows something to its name allows nothing.
 package access

@@ -45,10 +45,10 @@ func (p *Policy) Explain(r Request) Explanation {
 		NeedTags: d.NeedTags,
 		Reason:   d.Reason,
 	}
-	if d.Reason == reasonNoRequest {
+	switch d.Reason {
+	case reasonNoRequest:
 		return e
-	}
-	if d.Reason == reasonCeiling {
+	case reasonCeiling:
 		// A token is for what the rules allowed when it was made: where they
 		// still do not, they are the reason.
 		byRules := p.decide(&r)
@@ -57,6 +57,10 @@ func (p *Policy) Explain(r Request) Explanation {
 			return e
 		}
 		d, e.Reason = byRules, byRules.Reason
+	}
+	if d.Reason == reasonLimit {
+		e.Reason = limitReason(r.Caller)
+		return e
 	}
 	if d.Rule >= 0 {
 		text := p.rules[d.Rule].text()
@@ -113,8 +117,10 @@ func describe(r *Request) string {
 	} else {
 		b.WriteString("user " + r.Caller.Name)
 	}
-	if len(r.Caller.Groups) > 0 {
-		b.WriteString(" of " + strings.Join(r.Caller.Groups, ", "))
+	writeGroups(&b, r.Caller.Groups)
+	if owner := r.Caller.Owner; owner != nil {
+		b.WriteString(" for " + owner.Name)
+		writeGroups(&b, owner.Groups)
 	}
 	if r.Caller.Addr.IsValid() {
 		b.WriteString(" from " + r.Caller.Addr.String())
@@ -132,6 +138,12 @@ func describe(r *Request) string {
 		b.WriteString(":" + joinTags(r.Tags))
 	}
 	return b.String()
+}
+
+func writeGroups(b *strings.Builder, groups []string) {
+	if len(groups) > 0 {
+		b.WriteString(" of " + strings.Join(groups, ", "))
+	}
 }
 
 func joinTags(tags []oci.Tag) string {
@@ -168,6 +180,9 @@ var conditions = [...]string{"tags", "from", "action", "group", "name", "reposit
 // the nearest first.
 func (p *Policy) nearMisses(r *Request) []NearMiss {
 	q := newQuestion(r)
+	if owner := r.Caller.Owner; owner != nil {
+		q.as(owner)
+	}
 	if q.about == aboutTag {
 		q.tag = p.firstRefused(&q)
 	}
@@ -213,12 +228,12 @@ func (r *rule) unmet(q *question) []string {
 func (r *rule) why(condition string, q *question) string {
 	switch condition {
 	case "name":
-		return fmt.Sprintf("the caller is %s, the rule is for %s", q.caller.Subject, listed(r.Names))
+		return fmt.Sprintf("the caller is %s, the rule is for %s", q.who.Subject, listed(r.Names))
 	case "group":
-		if len(q.caller.Groups) == 0 {
+		if len(q.who.Groups) == 0 {
 			return fmt.Sprintf("the caller is in no group, the rule is for %s", listed(r.Groups))
 		}
-		return fmt.Sprintf("the caller is in %s, the rule is for %s", listed(q.caller.Groups), listed(r.Groups))
+		return fmt.Sprintf("the caller is in %s, the rule is for %s", listed(q.who.Groups), listed(r.Groups))
 	case "from":
 		if !q.addr.IsValid() {
 			return fmt.Sprintf("the address is not known, the rule is for %s", listed(r.networks()))

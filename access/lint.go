@@ -5,13 +5,14 @@ import (
 	"slices"
 	"strings"
 
+	"berth/auth"
 	"berth/oci"
 )
 
 // Lint returns what is allowed in rules and yet seldom meant, a sentence each:
 // writing for everybody, admin for everybody who is logged in, rules that can
-// match nothing or are taken away whole by a deny, and denies that one can log
-// out of.
+// match nothing, are taken away whole by a deny or are for robots, and denies
+// that one can log out of.
 func (p *Policy) Lint() []string {
 	var warnings []string
 	for _, r := range p.rules {
@@ -42,6 +43,9 @@ func (p *Policy) lint(r *rule) []string {
 	}
 	if r.loggedIn && len(r.Groups) == 0 && r.actions&Admin != 0 {
 		warn("makes everybody who is logged in an admin, whom no deny binds")
+	}
+	if len(r.Names) > 0 && !slices.ContainsFunc(r.Names, func(name string) bool { return !strings.HasPrefix(name, auth.RobotPrefix) }) {
+		warn("allows nothing, because a robot may do what its limit and its owner may, and no rule gives it more")
 	}
 	if by := p.shadow(r); by != nil {
 		warn("allows nothing, because %s denies all of it", by.place())

@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"net/netip"
 
+	"berth/auth"
 	"berth/oci"
 )
 
@@ -121,6 +122,8 @@ const (
 	reasonNothing   = "there is nothing to be seen without logging in"
 	reasonCeiling   = "the token is not for it"
 	reasonExpired   = "the token has run out"
+	reasonLimit     = "the credential is not for it"
+	reasonGiven     = "the limit of the credential gives it"
 	reasonNoRequest = "it is not one action of one caller"
 )
 
@@ -141,22 +144,30 @@ func (p *Policy) Decide(r Request) Decision {
 	return p.decide(&r)
 }
 
-// decide answers by the rules alone.
+// decide answers by the rules, and by the limit of the caller's credential.
 func (p *Policy) decide(r *Request) Decision {
 	q := newQuestion(r)
 	switch {
+	case r.Repository == "" && r.Action&(List|Admin) == 0:
+		return Decision{Rule: -1, Reason: reasonNoRule}
+	case narrowed(&r.Caller.Identity):
+		return p.within(&q, r.Caller)
 	case r.Repository == "" && r.Action == List:
 		return p.decideCatalog(r.Caller)
-	case r.Repository == "" && r.Action != Admin:
-		return Decision{Rule: -1, Reason: reasonNoRule}
-	case q.about != aboutTag:
-		return p.answer(&q)
 	}
-	// Each tag must be allowed; the first rule that decides is named.
+	return p.byRules(&q)
+}
+
+// byRules answers q by the rules alone. Each tag must be allowed; the first rule
+// that decides is named.
+func (p *Policy) byRules(q *question) Decision {
+	if q.about != aboutTag {
+		return p.answer(q)
+	}
 	var first Decision
-	for i, tag := range r.Tags {
+	for i, tag := range q.tags {
 		q.tag = tag
-		d := p.answer(&q)
+		d := p.answer(q)
 		if !d.Allow {
 			return d
 		}
@@ -180,7 +191,7 @@ const (
 
 // A question is a request on its way through the rules.
 type question struct {
-	caller     *Caller
+	who        *auth.Identity
 	user       string // the name that {user} stands for, or ""
 	addr       netip.Addr
 	action     Action
@@ -189,6 +200,7 @@ type question struct {
 	tag        oci.Tag
 	tags       []oci.Tag
 	naming     []oci.Tag
+	deniesOnly bool // what no rule denies is allowed, and nobody is an admin
 
 	allow, deny           int // the first rule that does, or -1
 	maybeAllow, maybeDeny bool
@@ -197,16 +209,13 @@ type question struct {
 
 func newQuestion(r *Request) question {
 	q := question{
-		caller:     r.Caller,
 		addr:       r.Caller.Addr.Unmap().WithZone(""),
 		action:     r.Action,
 		repository: string(r.Repository),
 		tags:       r.Tags,
 		naming:     r.Naming,
 	}
-	if oci.ValidComponent(r.Caller.Name) {
-		q.user = r.Caller.Name
-	}
+	q.as(&r.Caller.Identity)
 	switch {
 	case r.TagsUnknown:
 		q.about = aboutUnknown
@@ -218,7 +227,15 @@ func newQuestion(r *Request) question {
 	return q
 }
 
-func (q *question) anonymous() bool { return q.caller.Anonymous() }
+// as makes q the question of who.
+func (q *question) as(who *auth.Identity) {
+	q.who, q.user = who, ""
+	if oci.ValidComponent(who.Name) {
+		q.user = who.Name
+	}
+}
+
+func (q *question) anonymous() bool { return q.who.Anonymous() }
 
 // answer asks all rules that can matter.
 func (p *Policy) answer(q *question) Decision {
@@ -227,14 +244,18 @@ func (p *Policy) answer(q *question) Decision {
 	q.search(p.everybody)
 	if !q.anonymous() {
 		q.search(p.loggedIn)
-		q.search(p.users[q.caller.Name])
-		for _, group := range q.caller.Groups {
+		q.search(p.users[q.who.Name])
+		for _, group := range q.who.Groups {
 			q.search(p.groups[group])
 		}
 	}
 	switch {
-	case q.deny >= 0 && !q.admin:
+	case q.deny >= 0 && (q.deniesOnly || !q.admin):
 		return Decision{Rule: q.deny, Reason: reasonDenied}
+	case q.deniesOnly && !q.maybeDeny:
+		return Decision{Allow: true, Rule: -1, Reason: reasonGiven}
+	case q.deniesOnly:
+		return Decision{NeedTags: true, Rule: -1, Reason: reasonTags}
 	case q.allow >= 0 && (q.admin || !q.maybeDeny):
 		return Decision{Allow: true, Rule: q.allow, Reason: reasonAllowed}
 	case q.allow >= 0 || q.maybeAllow:
@@ -300,5 +321,8 @@ func (p *Policy) may(c *Caller, action Action, repository oci.Name) bool {
 	}
 	q := newQuestion(&Request{Caller: c, Action: action, Repository: repository})
 	q.about = aboutSome
+	if narrowed(&c.Identity) {
+		return p.within(&q, c).Allow
+	}
 	return p.answer(&q).Allow
 }

@@ -372,7 +372,32 @@ func drawCaller(t *rapid.T) *Caller {
 			"", "repository:a:pull", "repository:a/b:pull,push", "repository:a:* repository:b:create registry:catalog:*",
 		}).Draw(t, "ceiling")})
 	}
+	if rapid.Bool().Draw(t, "narrowed") {
+		narrow(t, c)
+	}
 	return c
+}
+
+// narrow gives c a limit, and perhaps an owner.
+func narrow(t *rapid.T, c *Caller) {
+	words := rapid.SampledFrom([]string{"", "action=pull", "action=create", "action=push,delete from=10.0.0.0/8", "action=*", "action=list,fetch"}).Draw(t, "limit")
+	r := parseRule(words)
+	for range rapid.IntRange(0, 2).Draw(t, "limited patterns") {
+		if pattern := drawPattern(t); !strings.Contains(pattern, userWord) {
+			r.Repositories = append(r.Repositories, pattern)
+		}
+	}
+	l, err := NewLimit(r.Repositories, r.Actions, r.From)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rapid.Bool().Draw(t, "gives") {
+		l = l.Giving()
+	}
+	c.Limit = l
+	if rapid.Bool().Draw(t, "owned") {
+		c.Owner = &parseCaller(rapid.SampledFrom([]string{"anonymous", "a", "b", "a/b", "b+g,h"}).Draw(t, "owner")).Identity
+	}
 }
 
 func drawRequest(t *rapid.T) Request {
@@ -435,6 +460,7 @@ func TestLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := drawRequest(t)
+		r.Caller.Limit, r.Caller.Owner = nil, nil // which are there to take away
 		loggedOut, c := r, *r.Caller
 		c.Identity = auth.Identity{}
 		loggedOut.Caller = &c

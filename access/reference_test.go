@@ -1,10 +1,12 @@
 package access
 
 import (
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
 
+	"berth/auth"
 	"berth/oci"
 )
 
@@ -13,6 +15,9 @@ import (
 func slowDecide(rules []Rule, r Request) bool {
 	if r.Caller.Bearer && !slowCeiling(r) {
 		return false
+	}
+	if r.Caller.Limit != nil || r.Caller.Owner != nil {
+		return slowLimited(rules, r)
 	}
 	if r.Action == Admin {
 		return slowAdmin(rules, r)
@@ -116,15 +121,62 @@ func slowCeiling(r Request) bool {
 		if s.Type != TypeRepository || s.Name != string(r.Repository) {
 			continue
 		}
-		covering := map[Action][]string{
-			Pull: {"pull"}, List: {"list", "pull"}, Fetch: {"fetch", "pull"},
-			Push: {"push"}, Create: {"create", "push"}, Delete: {"delete"},
-		}[r.Action]
-		for _, action := range s.Actions {
-			if r.Action != Admin && (action == "*" || slices.Contains(covering, action)) {
-				return true
-			}
+		if slowCovers(s.Actions, r.Action) {
+			return true
 		}
 	}
 	return false
+}
+
+func slowCovers(actions []string, action Action) bool {
+	covering := map[Action][]string{
+		Pull: {"pull"}, List: {"list", "pull"}, Fetch: {"fetch", "pull"},
+		Push: {"push"}, Create: {"create", "push"}, Delete: {"delete"},
+	}[action]
+	return action != Admin && slices.ContainsFunc(actions, func(a string) bool { return a == "*" || slices.Contains(covering, a) })
+}
+
+// slowLimited answers for a caller who is narrowed, from the text of his limit.
+func slowLimited(rules []Rule, r Request) bool {
+	l, ok := r.Caller.Limit.(*Limit)
+	if !ok || r.Caller.Name == "" || !slowLets(l.String(), r) {
+		return false
+	}
+	as := func(id auth.Identity) Request {
+		id.Limit, id.Owner = nil, nil
+		asked := r
+		asked.Caller = &Caller{Identity: id, Addr: r.Caller.Addr}
+		return asked
+	}
+	owner := r.Caller.Owner
+	if owner == nil && !l.gives {
+		return slowDecide(rules, as(r.Caller.Identity))
+	}
+	// Is it denied, where all is allowed and nobody is an admin?
+	denies := []Rule{{Names: []string{anonymous}, Type: TypeRegistry, Actions: []string{"pull", "push", "create", "delete", "list", "fetch"}}}
+	for _, rule := range rules {
+		if rule.Deny {
+			denies = append(denies, rule)
+		}
+	}
+	if !slowDecide(denies, as(r.Caller.Identity)) {
+		return false
+	}
+	return owner == nil || owner.Name != "" && owner.Limit == nil && owner.Owner == nil && slowDecide(rules, as(*owner))
+}
+
+func slowLets(text string, r Request) bool {
+	text, networks, fromSome := strings.Cut(text, " from ")
+	text, patterns, onSome := strings.Cut(text, " on ")
+	if text == "everything but admin" {
+		text = "*"
+	}
+	from, on := !fromSome, !onSome
+	for network := range strings.SplitSeq(networks, ", ") {
+		from = from || netip.MustParsePrefix(network).Contains(r.Caller.Addr)
+	}
+	for pattern := range strings.SplitSeq(patterns, ", ") {
+		on = on || slowMatch(pattern, string(r.Repository), "")
+	}
+	return from && on && slowCovers(strings.Split(text, ", "), r.Action)
 }

@@ -93,7 +93,11 @@ func (r *rule) compileWho() (errs []error) {
 			errs = append(errs, fmt.Errorf("group %q: %w", group, err))
 		}
 	}
-	for _, network := range r.From {
+	return append(errs, checkNetworks(r.From)...)
+}
+
+func checkNetworks(networks []netip.Prefix) (errs []error) {
+	for _, network := range networks {
 		switch {
 		case !network.IsValid():
 			errs = append(errs, errors.New("from holds what is not a network: write it as 10.0.0.0/8 or 2001:db8::/32"))
@@ -102,6 +106,15 @@ func (r *rule) compileWho() (errs []error) {
 		}
 	}
 	return errs
+}
+
+func inNetworks(networks []netip.Prefix, addr netip.Addr) bool {
+	for _, network := range networks {
+		if network.Contains(addr) {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *rule) compileWhat() (errs []error) {
@@ -206,7 +219,7 @@ func (a Action) included() Action {
 // The conditions of a rule, one function each.
 
 func (r *rule) holdsName(q *question) bool {
-	return len(r.Names) == 0 || r.everybody || !q.anonymous() && (r.loggedIn || slices.Contains(r.Names, q.caller.Name))
+	return len(r.Names) == 0 || r.everybody || !q.anonymous() && (r.loggedIn || slices.Contains(r.Names, q.who.Name))
 }
 
 func (r *rule) holdsGroup(q *question) bool {
@@ -217,7 +230,7 @@ func (r *rule) holdsGroup(q *question) bool {
 		return false
 	}
 	for _, group := range r.Groups {
-		if slices.Contains(q.caller.Groups, group) {
+		if slices.Contains(q.who.Groups, group) {
 			return true
 		}
 	}
@@ -231,12 +244,7 @@ func (r *rule) holdsFrom(q *question) bool {
 	if !q.addr.IsValid() {
 		return r.Deny
 	}
-	for _, network := range r.From {
-		if network.Contains(q.addr) {
-			return true
-		}
-	}
-	return false
+	return inNetworks(r.From, q.addr)
 }
 
 func (r *rule) holdsAction(q *question) bool {

@@ -85,6 +85,8 @@ func TestLint(t *testing.T) {
 		{[]string{"name=anonymous on=** action=pull", "name=* on=team/** deny action=pull"}, nil},
 		{[]string{"name=anonymous on=team/x action=pull", "name=* on=team/** deny action=pull", "name=bob on=team/x deny action=pull"}, []string{"rule 1 (line 10): allows nothing"}},
 		{[]string{"name=anonymous on=** action=pull", "name=bob on=team/** deny action=push"}, nil},
+		{[]string{"name=robot:ci on=team/** action=push"}, []string{"no rule gives it more"}},
+		{[]string{"name=robot:ci,bob on=team/** action=push", "name=robot:ci on=team/x deny action=push"}, nil},
 	} {
 		got := policy(t, test.rules...).Lint()
 		ok := len(got) == len(test.want)

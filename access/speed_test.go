@@ -45,6 +45,17 @@ func TestDecideAllocates(t *testing.T) {
 			}
 		}
 	}
+	for _, c := range speedCases {
+		r := parseRequest(c.request)
+		r.Caller.Limit = limit(t, "on=team/**,public/* action=pull,push from=10.0.0.0/8").Giving()
+		owner := r.Caller.Identity
+		owner.Limit = nil
+		for _, r.Caller.Owner = range []*auth.Identity{nil, &owner} {
+			if n := testing.AllocsPerRun(20, func() { p.Decide(r) }); n != 0 {
+				t.Errorf("%s, narrowed: %v allocations", c.name, n)
+			}
+		}
+	}
 	if n := testing.AllocsPerRun(20, func() { p.Decide(Request{Caller: named("al"), Action: List}) }); n > 1 {
 		t.Errorf("the list of repositories: %v allocations", n) // one is the caller
 	}
@@ -63,6 +74,20 @@ func BenchmarkDecide(b *testing.B) {
 				p.Decide(r)
 			}
 		})
+	}
+}
+
+func BenchmarkDecideForRobot(b *testing.B) {
+	p, err := Compile(manyRules())
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := parseRequest("robot:ci@10.1.2.3 push team/app-900/x:v1")
+	r.Caller.Limit = limit(b, "on=team/** action=pull,push from=10.0.0.0/8")
+	r.Caller.Owner = &parseCaller("bob+g1,g2,g900,ops").Identity
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Decide(r)
 	}
 }
 

@@ -34,9 +34,12 @@ func (p *Policy) Readable(c *Caller) *registry.Visibility {
 	return v
 }
 
-// visibility returns the repositories in which c, who is bound by rules alone,
-// may do action to something. It keeps c.
+// visibility returns the repositories in which c, whom no token binds, may do
+// action to something. It keeps c.
 func (p *Policy) visibility(c *Caller, action Action) *registry.Visibility {
+	if narrowed(&c.Identity) {
+		return p.visibleWithin(c, action)
+	}
 	v := &registry.Visibility{Match: func(name oci.Name) bool { return p.may(c, action, name) }}
 	if c.Expired {
 		return v
@@ -74,12 +77,18 @@ func (r *rule) everyRepository() bool {
 
 // spans returns spans that hold every name that r matches.
 func (r *rule) spans(user string) []registry.Span {
-	if len(r.patterns) == 0 {
+	return patternSpans(r.patterns, user)
+}
+
+// patternSpans returns spans that hold every name that one of the patterns
+// matches; all, when there is none.
+func patternSpans(patterns []pattern, user string) []registry.Span {
+	if len(patterns) == 0 {
 		return []registry.Span{{}}
 	}
 	var spans []registry.Span
-	for i := range r.patterns {
-		prefix, whole, ok := r.patterns[i].prefix(user)
+	for i := range patterns {
+		prefix, whole, ok := patterns[i].prefix(user)
 		switch {
 		case !ok:
 		case whole:

@@ -1,7 +1,6 @@
 package guard
 
 import (
-	"cmp"
 	"context"
 
 	"berth/access"
@@ -18,7 +17,7 @@ func (g *guard) Repos(ctx context.Context, q registry.RepoQuery) ([]registry.Rep
 	if err := g.require(ctx, g.byTag(access.List, ""), ""); err != nil {
 		return nil, err
 	}
-	q.Visible = both(q.Visible, g.policy.Visible(&g.caller))
+	q.Visible = registry.Both(q.Visible, g.policy.Visible(&g.caller))
 	if nothing(q.Visible) {
 		return nil, nil
 	}
@@ -27,7 +26,7 @@ func (g *guard) Repos(ctx context.Context, q registry.RepoQuery) ([]registry.Rep
 
 // BlobRepos shows where the caller may pull the blob from. It is never refused.
 func (g *guard) BlobRepos(ctx context.Context, d oci.Digest, q registry.RepoQuery) ([]registry.Repo, error) {
-	q.Visible = both(q.Visible, g.policy.Readable(&g.caller))
+	q.Visible = registry.Both(q.Visible, g.policy.Readable(&g.caller))
 	if nothing(q.Visible) {
 		return nil, nil
 	}
@@ -114,38 +113,4 @@ func fill[T any](limit, least int, next func(last *T, limit int) ([]T, error), k
 	return kept, nil
 }
 
-// both returns what is visible under a and under b.
-func both(a, b *registry.Visibility) *registry.Visibility {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	v := &registry.Visibility{Match: func(name oci.Name) bool {
-		return (a.Match == nil || a.Match(name)) && (b.Match == nil || b.Match(name))
-	}}
-	for i, j := 0, 0; i < len(a.Spans) && j < len(b.Spans); {
-		s, t := a.Spans[i], b.Spans[j]
-		common := registry.Span{From: max(s.From, t.From), To: s.To}
-		if earlier(t.To, s.To) {
-			common.To = t.To
-		}
-		if common.To == "" || common.From < common.To {
-			v.Spans = append(v.Spans, common)
-		}
-		if earlier(t.To, s.To) {
-			j++
-		} else {
-			i++
-		}
-	}
-	return v
-}
-
 func nothing(v *registry.Visibility) bool { return v != nil && len(v.Spans) == 0 }
-
-// earlier compares ends of spans, of which "" is the last.
-func earlier(a, b string) bool {
-	return a != "" && (b == "" || cmp.Less(a, b))
-}

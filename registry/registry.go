@@ -169,16 +169,6 @@ type RepoQuery struct {
 	Limit    int      // 1 to MaxPage
 }
 
-// Visibility is a set of repository names that a database can search: sorted
-// spans that do not overlap, and a test for the names in them.
-type Visibility struct {
-	Spans []Span
-	Match func(oci.Name) bool // nil accepts all
-}
-
-// A Span is the names n with From <= n and, unless To is empty, n < To.
-type Span struct{ From, To string }
-
 // A Repo is one repository of a listing.
 type Repo struct {
 	Name oci.Name
