@@ -47,6 +47,13 @@ func (v *Verifier) recognizer(c Credentials) Recognizer {
 	return nil
 }
 
+// guessed reports whether what a Recognizer answered was the answer to a guess:
+// who is told why his secret is of no use has a right one.
+func guessed(err error) bool {
+	var rejected *RejectedError
+	return errors.Is(err, ErrBadCredentials) && !(errors.As(err, &rejected) && rejected.Told != "")
+}
+
 // holderOf asks the backends that give out credentials of their own who is here
 // by that of s.
 func (v *Verifier) holderOf(ctx context.Context, s Subject) (Identity, error) {

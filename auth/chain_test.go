@@ -58,6 +58,32 @@ func TestRecognizedCredentialsReachOneBackend(t *testing.T) {
 	}
 }
 
+// expired is a Recognizer whose secrets have all expired.
+type expired struct{ secrets }
+
+func (expired) Authenticate(_ context.Context, c Credentials) (Identity, error) {
+	if c.Password == "secret-right" {
+		return Identity{}, &RejectedError{Reason: "expired", Told: "the robot ci expired on 2026-03-01"}
+	}
+	return Identity{}, ErrBadCredentials
+}
+
+func TestExpiredSecretIsNoGuess(t *testing.T) {
+	v := NewVerifier([]Authenticator{expired{secrets{newBackend("robots", nil)}}}, Options{Hasher: quick()})
+	for range 2 * wrongPerAddress {
+		if _, err := v.Verify(context.Background(), login("ci", "secret-right")); err == nil || err.Error() != "the robot ci expired on 2026-03-01" {
+			t.Fatalf("told %v", err)
+		}
+	}
+	var throttled *ThrottledError
+	for range wrongPerAccount {
+		_, _ = v.Verify(context.Background(), login("ci", "secret-wrong"))
+	}
+	if _, err := v.Verify(context.Background(), login("ci", "secret-wrong")); !errors.As(err, &throttled) {
+		t.Errorf("guessed too often: %v", err)
+	}
+}
+
 // folding is a backend that does not look at case, as directories do not.
 type folding struct{ *backend }
 

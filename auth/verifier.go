@@ -285,7 +285,7 @@ func (v *Verifier) verifyNow(ctx context.Context, key credentialKey, c Credentia
 		if errors.Is(err, ErrNoMatch) {
 			err = ErrBadCredentials
 		}
-		end(errors.Is(err, ErrBadCredentials))
+		end(guessed(err))
 		if err == nil {
 			v.right.Set(key, rightEntry{id, v.now().Add(v.remember)})
 		}

@@ -39,6 +39,9 @@ var ErrInvalid = errors.New("invalid account")
 type Accounts struct {
 	// Now is the clock, time.Now when nil. It is set before use.
 	Now func() time.Time
+	// Removed, unless nil, is told of every account that was removed, before
+	// Remove returns and another may be made of that name. It is set before use.
+	Removed func(auth.Subject)
 
 	store  Store
 	hasher *auth.Hasher
@@ -184,7 +187,8 @@ func (a *Accounts) SetGroups(ctx context.Context, name string, groups []string) 
 	return a.update(ctx, name, func(acc *Account) { acc.Groups = groups })
 }
 
-// Remove removes an account and its refresh tokens.
+// Remove removes an account with its refresh and personal tokens, and disables
+// its robots.
 // Errors: ErrNotExist.
 func (a *Accounts) Remove(ctx context.Context, name string) error {
 	a.change.Lock()
@@ -193,8 +197,11 @@ func (a *Accounts) Remove(ctx context.Context, name string) error {
 		return fmt.Errorf("remove account %s: %w", name, err)
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	delete(a.byName, name)
+	a.mu.Unlock()
+	if a.Removed != nil {
+		a.Removed(auth.Subject{Provider: provider, Name: name})
+	}
 	return nil
 }
 

@@ -31,3 +31,29 @@ func TestNameComesBack(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovedIsTold: whoever keeps what belongs to an account hears of its end
+// before its name can be anybody else's, and of no other.
+func TestRemovedIsTold(t *testing.T) {
+	ctx := context.Background()
+	a := newAccounts(t, &memory{})
+	var told []auth.Subject
+	a.Removed = func(s auth.Subject) {
+		if _, err := a.Resolve(ctx, auth.Subject{Name: s.Name}); err == nil {
+			t.Error("told while the account is there")
+		}
+		told = append(told, s)
+	}
+	if err := a.Add(ctx, "alice", "password1", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Remove(ctx, "bob"); err == nil {
+		t.Error("removed who is not there")
+	}
+	if err := a.Remove(ctx, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || told[0] != (auth.Subject{Provider: "accounts", Name: "alice"}) {
+		t.Errorf("told of %v", told)
+	}
+}

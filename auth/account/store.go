@@ -32,7 +32,7 @@ type Store interface {
 	// UpdateAccount writes what change made of the account. An error of change
 	// is returned as it is, and nothing is written. Errors: ErrNotExist.
 	UpdateAccount(ctx context.Context, name string, change func(*Account) error) error
-	// DeleteAccount removes the account and its refresh tokens.
-	// Errors: ErrNotExist.
+	// DeleteAccount removes the account, its refresh tokens and its personal
+	// tokens, and disables its robots. Errors: ErrNotExist.
 	DeleteAccount(ctx context.Context, name string) error
 }

@@ -280,7 +280,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"provider, no sub":    f.sign(t, nil, claims("sub", `""`)),
 		"access of odd shape": f.sign(t, nil, claims("access", `{"type":1}`)),
 		"no object":           f.sign(t, nil, `[]`),
-		"refresh token":       refreshPrefix + strings.Repeat("A", 59),
+		"refresh token":       string(auth.RefreshForm) + strings.Repeat("A", 59),
 	}
 	for name, raw := range tests {
 		if c, err := f.Verify(context.Background(), raw); !errors.Is(err, ErrInvalid) {

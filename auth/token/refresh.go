@@ -3,26 +3,13 @@ package token
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"maps"
 	"strings"
 	"time"
 
 	"berth/auth"
-)
-
-// A refresh token is the prefix, 260 random bits and a checksum, both in
-// base32: whoever finds one, in a log or in a repository, can tell what it is,
-// and a mistyped one costs no query.
-const (
-	refreshPrefix = "bth_rt_"
-	randomSize    = 52
-	checksumSize  = 7
 )
 
 // NewRefresh makes a refresh token for a login of id with a password, and
@@ -32,12 +19,11 @@ func (i *Issuer) NewRefresh(ctx context.Context, id auth.Identity, service, clie
 	if id.Anonymous() || id.Credential != "" {
 		return "", errors.New("a refresh token needs a user who logged in with a password")
 	}
-	random := rand.Text() + rand.Text()
-	raw := refreshPrefix + random + checksum(random)
+	raw := auth.RefreshForm.New()
 	now := i.now()
 	err := i.store.AddRefreshToken(ctx, RefreshToken{
 		ID:       rand.Text()[:12],
-		Hash:     refreshHash(raw),
+		Hash:     raw.Hash(),
 		Subject:  id.Subject,
 		Version:  id.Version,
 		Service:  service,
@@ -49,7 +35,7 @@ func (i *Issuer) NewRefresh(ctx context.Context, id auth.Identity, service, clie
 	if err != nil {
 		return "", fmt.Errorf("store a refresh token: %w", err)
 	}
-	return auth.Secret(raw), nil
+	return raw, nil
 }
 
 // Refresh returns who stands behind a refresh token today. The token stays as
@@ -57,10 +43,10 @@ func (i *Issuer) NewRefresh(ctx context.Context, id auth.Identity, service, clie
 // Errors: auth.ErrBadCredentials when the token is not one, is of another
 // service, or void; any other when that cannot be told now.
 func (i *Issuer) Refresh(ctx context.Context, raw auth.Secret, service string) (auth.Identity, error) {
-	if !isRefresh(raw.Reveal()) {
+	if !auth.RefreshForm.Fits(raw) {
 		return auth.Identity{}, auth.ErrBadCredentials
 	}
-	t, err := i.store.RefreshToken(ctx, refreshHash(raw.Reveal()))
+	t, err := i.store.RefreshToken(ctx, raw.Hash())
 	if errors.Is(err, ErrNotExist) {
 		return auth.Identity{}, auth.ErrBadCredentials
 	}
@@ -152,22 +138,6 @@ func (i *Issuer) flush(ctx context.Context) error {
 	maps.DeleteFunc(i.used, func(id string, at time.Time) bool { return used[id].Equal(at) })
 	i.mu.Unlock()
 	return nil
-}
-
-func refreshHash(raw string) []byte {
-	sum := sha256.Sum256([]byte(raw))
-	return sum[:]
-}
-
-// isRefresh reports whether raw has the form of a refresh token.
-func isRefresh(raw string) bool {
-	body, ok := strings.CutPrefix(raw, refreshPrefix)
-	return ok && len(body) == randomSize+checksumSize && checksum(body[:randomSize]) == body[randomSize:]
-}
-
-func checksum(random string) string {
-	sum := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(random)))
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum)
 }
 
 // shorten bounds what a client says of itself.

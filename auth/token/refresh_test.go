@@ -79,11 +79,11 @@ func TestRefreshRefuses(t *testing.T) {
 	access := auth.Secret(f.issue(t))
 	for name, wrong := range map[string]auth.Secret{
 		"empty":        "",
-		"prefix":       refreshPrefix,
+		"prefix":       auth.Secret(auth.RefreshForm),
 		"access token": access,
 		"mistyped":     raw[:20] + "A" + raw[21:] + "A",
 		"lower case":   auth.Secret(strings.ToLower(raw.Reveal())),
-		"unknown":      auth.Secret(refreshPrefix + strings.Repeat("A", randomSize) + checksum(strings.Repeat("A", randomSize))),
+		"unknown":      auth.RefreshForm.New(),
 	} {
 		if _, err := f.Refresh(ctx, wrong, service); !errors.Is(err, auth.ErrBadCredentials) {
 			t.Errorf("%s: %v", name, err)
