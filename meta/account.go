@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 
+	"berth/auth"
 	"berth/auth/account"
 )
 
-// providerAccounts is the provider of berth's own accounts in refresh tokens.
+// providerAccounts is the provider of berth's own accounts in subjects.
 const providerAccounts = "accounts"
 
 // Accounts returns the accounts in the database.
@@ -74,6 +75,9 @@ func (s accounts) DeleteAccount(ctx context.Context, name string) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		_, err := tx.exec("delete tokens of account", `DELETE FROM refresh_tokens WHERE provider = $1 AND name = $2`, providerAccounts, name)
 		if err != nil {
+			return err
+		}
+		if err := tx.forgetOwner(auth.Subject{Provider: providerAccounts, Name: name}); err != nil {
 			return err
 		}
 		return told(tx.execOne("delete account", `DELETE FROM accounts WHERE name = $1`, name), account.ErrNotExist)
