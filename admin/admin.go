@@ -1,4 +1,4 @@
-// Package admin is the management of a registry: users, tokens, and the
+// Package admin is the management of a registry: users, robots, tokens, and the
 // answers to "who may do what" and "why was this refused".
 //
 // API says what can be done. Service does it, Handler offers it as JSON over
@@ -19,6 +19,7 @@ import (
 // API is all that can be managed. Errors that the user can mend are *Error.
 type API interface {
 	Users
+	Robots
 	Tokens
 	Decisions
 }
@@ -40,11 +41,16 @@ type Users interface {
 	RemoveUser(ctx context.Context, name string) error
 }
 
-// Tokens manages the refresh tokens that stand for password logins.
+// Tokens manages what users have in the place of a password: the refresh tokens
+// that stand for logins, and personal tokens.
 type Tokens interface {
-	// Tokens returns the logins of one user, or of all when user is empty.
+	// Tokens returns those of one user, or of all when user is empty, newest
+	// first.
 	Tokens(ctx context.Context, user string) ([]Token, error)
-	// RevokeToken ends a login. Errors: NotFound.
+	// AddToken makes a personal token and returns it: it is never to be had
+	// again. Errors: Invalid.
+	AddToken(ctx context.Context, t NewToken) (auth.Secret, error)
+	// RevokeToken ends a login or a personal token. Errors: NotFound.
 	RevokeToken(ctx context.Context, id string) error
 }
 
@@ -72,14 +78,34 @@ type NewUser struct {
 	Groups   []string
 }
 
-// A Token is a login as lists show it.
+// The kinds of tokens.
+const (
+	KindLogin    = "login"
+	KindPersonal = "personal"
+)
+
+// A Token is a login or a personal token as lists show it.
 type Token struct {
-	ID       string    `json:"id"`
-	User     string    `json:"user"`
-	Client   string    `json:"client"`
-	Addr     string    `json:"addr"`
-	Created  time.Time `json:"created"`
-	LastUsed time.Time `json:"lastUsed"`
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+	User string `json:"user"`
+	Name string `json:"name"` // of a personal token; of the client that logged in
+	Limits
+	Client      string    `json:"client,omitempty"` // of a login
+	Addr        string    `json:"addr"`             // of the login, the last one with a personal token
+	Created     time.Time `json:"created"`
+	CreatedBy   string    `json:"createdBy,omitempty"`
+	LastUsed    time.Time `json:"lastUsed,omitzero"`
+	Expires     time.Time `json:"expires,omitzero"` // of a personal token
+	ExpiresSoon bool      `json:"expiresSoon,omitempty"`
+}
+
+// A NewToken is a personal token to be made.
+type NewToken struct {
+	User string `json:"user"`
+	Name string `json:"name"` // as the user knows it
+	Limits
+	Expires time.Time `json:"expires,omitzero"` // zero: in 90 days
 }
 
 // A Question asks whether a user may do one thing.

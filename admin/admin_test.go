@@ -19,6 +19,7 @@ import (
 	"berth/access"
 	"berth/auth"
 	"berth/auth/account"
+	"berth/auth/robot"
 	"berth/auth/token"
 )
 
@@ -99,9 +100,17 @@ func newAPI(t *testing.T) (*Client, *Service) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier := auth.NewVerifier([]auth.Authenticator{users}, auth.Options{Hasher: hasher})
+	var verifier *auth.Verifier
+	keys, err := robot.New(t.Context(), new(keyStore), robot.Options{
+		Owner: func(ctx context.Context, s auth.Subject) (auth.Identity, error) { return verifier.Resolve(ctx, s) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verifier = auth.NewVerifier([]auth.Authenticator{keys, users}, auth.Options{Hasher: hasher})
 	service := &Service{
 		Accounts: users,
+		Keys:     keys,
 		Logins: &logins{
 			{ID: "ONE", Subject: auth.Subject{Provider: "accounts", Name: "alice"}, Client: "docker", Addr: "127.0.0.1"},
 			{ID: "TWO", Subject: auth.Subject{Provider: "accounts", Name: "bob"}},

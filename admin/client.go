@@ -101,18 +101,6 @@ func (c *Client) RemoveUser(ctx context.Context, name string) error {
 	return c.call(ctx, http.MethodDelete, "users/"+url.PathEscape(name), nil, nil)
 }
 
-// Tokens implements API.
-func (c *Client) Tokens(ctx context.Context, user string) ([]Token, error) {
-	var l list[Token]
-	err := c.call(ctx, http.MethodGet, "tokens?user="+url.QueryEscape(user), nil, &l)
-	return l.Items, err
-}
-
-// RevokeToken implements API.
-func (c *Client) RevokeToken(ctx context.Context, id string) error {
-	return c.call(ctx, http.MethodDelete, "tokens/"+url.PathEscape(id), nil, nil)
-}
-
 // Explain implements API.
 func (c *Client) Explain(ctx context.Context, q Question) (access.Explanation, error) {
 	var e access.Explanation

@@ -43,15 +43,23 @@ func Handler(api API, log *slog.Logger) http.Handler {
 	h := handler{api: api, log: log}
 	mux := http.NewServeMux()
 	for pattern, call := range map[string]func(*http.Request) (any, error){
-		"GET /api/v1/users":                 h.users,
-		"POST /api/v1/users":                h.addUser,
-		"PUT /api/v1/users/{name}/password": h.setPassword,
-		"PATCH /api/v1/users/{name}":        h.changeUser,
-		"DELETE /api/v1/users/{name}":       h.removeUser,
-		"GET /api/v1/tokens":                h.tokens,
-		"DELETE /api/v1/tokens/{id}":        h.revokeToken,
-		"POST /api/v1/access/explain":       h.explain,
-		"GET /api/v1/access/refusals/{ref}": h.explainRef,
+		"GET /api/v1/users":                         h.users,
+		"POST /api/v1/users":                        h.addUser,
+		"PUT /api/v1/users/{name}/password":         h.setPassword,
+		"PATCH /api/v1/users/{name}":                h.changeUser,
+		"DELETE /api/v1/users/{name}":               h.removeUser,
+		"GET /api/v1/robots":                        h.robots,
+		"POST /api/v1/robots":                       h.addRobot,
+		"GET /api/v1/robots/{name}":                 h.robot,
+		"PATCH /api/v1/robots/{name}":               h.changeRobot,
+		"DELETE /api/v1/robots/{name}":              h.removeRobot,
+		"POST /api/v1/robots/{name}/secrets":        h.rotateRobot,
+		"DELETE /api/v1/robots/{name}/secrets/{id}": h.revokeRobotSecret,
+		"GET /api/v1/tokens":                        h.tokens,
+		"POST /api/v1/tokens":                       h.addToken,
+		"DELETE /api/v1/tokens/{id}":                h.revokeToken,
+		"POST /api/v1/access/explain":               h.explain,
+		"GET /api/v1/access/refusals/{ref}":         h.explainRef,
 	} {
 		mux.HandleFunc(pattern, h.serve(call))
 	}
@@ -147,15 +155,6 @@ func (h handler) changeUser(r *http.Request) (any, error) {
 
 func (h handler) removeUser(r *http.Request) (any, error) {
 	return nil, h.api.RemoveUser(r.Context(), r.PathValue("name"))
-}
-
-func (h handler) tokens(r *http.Request) (any, error) {
-	tokens, err := h.api.Tokens(r.Context(), r.URL.Query().Get("user"))
-	return list[Token]{tokens}, err
-}
-
-func (h handler) revokeToken(r *http.Request) (any, error) {
-	return nil, h.api.RevokeToken(r.Context(), r.PathValue("id"))
 }
 
 func (h handler) explain(r *http.Request) (any, error) {

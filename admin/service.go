@@ -11,6 +11,7 @@ import (
 	"berth/access"
 	"berth/auth"
 	"berth/auth/account"
+	"berth/auth/robot"
 	"berth/auth/token"
 	"berth/oci"
 )
@@ -19,6 +20,7 @@ import (
 type Service struct {
 	Accounts *account.Accounts
 	Logins   Logins
+	Keys     *robot.Robots
 	Policy   func() *access.Policy
 	// Lookup returns who a user name is today. Errors: auth.ErrNoMatch,
 	// auth.ErrBadCredentials for a disabled user.
@@ -68,24 +70,6 @@ func (s *Service) RemoveUser(ctx context.Context, name string) error {
 	return told(s.Accounts.Remove(ctx, name))
 }
 
-// Tokens implements API.
-func (s *Service) Tokens(ctx context.Context, user string) ([]Token, error) {
-	logins, err := s.Logins.List(ctx, user)
-	if err != nil {
-		return nil, fmt.Errorf("list logins: %w", err)
-	}
-	tokens := []Token{}
-	for _, l := range logins {
-		tokens = append(tokens, Token{l.ID, l.Subject.Name, l.Client, l.Addr, l.Created, l.LastUsed})
-	}
-	return tokens, nil
-}
-
-// RevokeToken implements API.
-func (s *Service) RevokeToken(ctx context.Context, id string) error {
-	return told(s.Logins.Revoke(ctx, id))
-}
-
 // Explain implements API.
 func (s *Service) Explain(ctx context.Context, q Question) (access.Explanation, error) {
 	request, err := q.parse()
@@ -107,9 +91,12 @@ func (s *Service) identity(ctx context.Context, q Question) (auth.Identity, erro
 		return auth.Identity{}, nil
 	}
 	id, err := s.Lookup(ctx, q.User)
+	var rejected *auth.RejectedError
 	switch {
 	case errors.Is(err, auth.ErrNoMatch):
 		id = auth.Identity{Subject: auth.Subject{Name: q.User}}
+	case errors.As(err, &rejected):
+		return auth.Identity{}, &Error{Invalid, fmt.Sprintf("user %s may do nothing: %s", q.User, rejected.Reason)}
 	case errors.Is(err, auth.ErrBadCredentials):
 		return auth.Identity{}, &Error{Invalid, fmt.Sprintf("user %s is disabled and may do nothing", q.User)}
 	case err != nil:
@@ -222,7 +209,7 @@ func invalid(err error) error {
 // told turns the errors that the user can mend into Errors.
 func told(err error) error {
 	switch {
-	case errors.Is(err, account.ErrInvalid):
+	case errors.Is(err, account.ErrInvalid), errors.Is(err, robot.ErrInvalid):
 		return &Error{Invalid, err.Error()}
 	case errors.Is(err, account.ErrExists):
 		return &Error{Exists, account.ErrExists.Error()}
@@ -230,6 +217,10 @@ func told(err error) error {
 		return &Error{NotFound, account.ErrNotExist.Error()}
 	case errors.Is(err, token.ErrNotExist):
 		return &Error{NotFound, token.ErrNotExist.Error()}
+	case errors.Is(err, robot.ErrExists):
+		return &Error{Exists, robot.ErrExists.Error()}
+	case errors.Is(err, robot.ErrNotExist):
+		return &Error{NotFound, robot.ErrNotExist.Error()}
 	}
 	return err
 }

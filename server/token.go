@@ -54,7 +54,9 @@ func (s *Server) getToken(x *exchange) error {
 			return auth.ErrBadCredentials
 		}
 	}
-	if account := x.query.Get("account"); account != "" && c.User != "" && account != c.User {
+	// Basic ends a name at its first colon.
+	account := x.query.Get("account")
+	if said, _, _ := strings.Cut(account, ":"); account != "" && c.User != "" && account != c.User && said != c.User {
 		return badRequest("account is not the user of the credentials")
 	}
 	if err := s.authenticateBasic(x, c); err != nil {

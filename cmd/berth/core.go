@@ -14,6 +14,7 @@ import (
 	"berth/auth"
 	"berth/auth/account"
 	"berth/auth/htpasswd"
+	"berth/auth/robot"
 	"berth/auth/token"
 	"berth/blob"
 	"berth/blob/disk"
@@ -32,6 +33,7 @@ type core struct {
 	closers  []func() error
 
 	accounts *account.Accounts
+	robots   *robot.Robots
 	htpasswd *htpasswd.File // nil without auth.htpasswd
 	verifier *auth.Verifier
 	issuer   *token.Issuer
@@ -116,7 +118,16 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if c.accounts, err = account.New(ctx, c.db.Accounts(), hasher); err != nil {
 		return err
 	}
+	// An owner may be of any backend, which are all behind the verifier.
+	owner := func(ctx context.Context, s auth.Subject) (auth.Identity, error) { return c.verifier.Resolve(ctx, s) }
+	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Log: log}); err != nil {
+		return err
+	}
+	c.accounts.Removed = c.robots.Forget
 	var backends []auth.Authenticator
+	if cfg.authenticates() {
+		backends = append(backends, c.robots)
+	}
 	if cfg.Auth.Accounts.Enabled {
 		backends = append(backends, c.accounts)
 	}
@@ -142,6 +153,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 	return &admin.Service{
 		Accounts: c.accounts,
 		Logins:   c.issuer,
+		Keys:     c.robots,
 		Policy:   c.policy.Load,
 		Lookup:   c.verifier.Lookup,
 		Refusals: refusals,

@@ -97,6 +97,7 @@ func newRootCommand() *cobra.Command {
 		newServeCommand(),
 		newConfigCommand(),
 		newUserCommand(),
+		newRobotCommand(),
 		newTokenCommand(),
 		newAccessCommand(),
 		newVersionCommand(),
@@ -184,7 +185,6 @@ func newHelpCommand() *cobra.Command {
 func laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for _, c := range [][2]string{
-		{"robot", "Manage robots"},
 		{"gc", "Delete what no tag needs"},
 		{"import", "Take over the data of Distribution"},
 		{"export", "Write Distribution's layout"},

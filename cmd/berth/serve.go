@@ -74,6 +74,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	}
 	r := &running{src: src, cfg: cfg, ruling: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
 		metrics: newMetrics(core.verifier.Stats)}
+	r.metrics.gauge("berth_credentials_expiring", "Robots and personal tokens that expire within 14 days.", core.robots.Expiring)
 	return errors.Join(r.run(ctx), core.close())
 }
 
@@ -268,6 +269,7 @@ func (r *running) refused(ctx context.Context, f server.Refusal) {
 // startWork starts what goes on beside the requests.
 func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.core.issuer.Run(ctx) })
+	r.work.Go(func() { r.core.robots.Run(ctx) })
 	r.work.Go(func() { r.reap(ctx) })
 	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
