@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/crypto/bcrypt"
@@ -33,6 +36,11 @@ type HasherOptions struct {
 	// Waiting is how many callers may wait for that; 64 for each of GOMAXPROCS
 	// when zero.
 	Waiting int
+	// Worker makes the command of a process that calls ServeHashes; then hashes
+	// are computed there. Nil, and where none can be started, they are computed
+	// here.
+	Worker func() *exec.Cmd
+	Log    *slog.Logger // for workers that cannot be started; slog.Default when nil
 }
 
 // A Hasher computes and compares password hashes (bcrypt). It bounds how many
@@ -44,6 +52,9 @@ type Hasher struct {
 	running chan struct{} // holds as many as are computed
 	queued  chan struct{} // holds those, and as many as may wait
 	compare func(hash, password []byte) error
+	workers *workers // nil: hashes are computed here
+	log     *slog.Logger
+	warn    sync.Once
 }
 
 // NewHasher returns a Hasher.
@@ -57,11 +68,18 @@ func NewHasher(o HasherOptions) *Hasher {
 	if o.Waiting == 0 {
 		o.Waiting = 64 * runtime.GOMAXPROCS(0)
 	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
 	h := &Hasher{
 		cost:    o.Cost,
 		running: make(chan struct{}, o.Parallel),
 		queued:  make(chan struct{}, o.Parallel+o.Waiting),
-		compare: bcrypt.CompareHashAndPassword,
+		log:     o.Log,
+	}
+	h.compare = h.compute
+	if o.Worker != nil {
+		h.workers = &workers{command: o.Worker}
 	}
 	h.Raise(o.Cost)
 	return h
@@ -127,11 +145,39 @@ func (h *Hasher) Hash(ctx context.Context, p Secret) (string, error) {
 		return "", err
 	}
 	defer h.leave()
-	hash, err := bcrypt.GenerateFromPassword([]byte(p), h.cost)
-	if err != nil {
-		return "", fmt.Errorf("hash a password: %w", err)
+	a := h.ask(hashRequest{Password: []byte(p), Cost: h.cost})
+	if a.Error != "" {
+		return "", errors.New("hash a password: " + a.Error)
 	}
-	return string(hash), nil
+	return string(a.Hash), nil
+}
+
+// compute compares like bcrypt does.
+func (h *Hasher) compute(hash, password []byte) error {
+	a := h.ask(hashRequest{Hash: hash, Password: password})
+	switch {
+	case a.Error != "":
+		return errors.New(a.Error)
+	case !a.Match:
+		return bcrypt.ErrMismatchedHashAndPassword
+	}
+	return nil
+}
+
+// ask has q computed, here when no worker can. A worker that has ended is
+// replaced once.
+func (h *Hasher) ask(q hashRequest) hashResponse {
+	if h.workers == nil {
+		return q.answer()
+	}
+	for range 2 {
+		a, err := h.workers.ask(q)
+		if err == nil {
+			return a
+		}
+		h.warn.Do(func() { h.log.Warn("passwords are hashed in the server's own process", "error", err) })
+	}
+	return q.answer()
 }
 
 // burn does the work that is missing to the highest cost when a hash of cost

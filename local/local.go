@@ -44,9 +44,9 @@ const (
 	defaultMaxOpenUploads = 1000
 	defaultUploadIdle     = 24 * time.Hour
 
-	cachedNames         = 50_000   // blobs and manifests of repositories
-	cachedManifestBytes = 16 << 20 // bytes of manifests
-	rememberedAbsent    = 10_000   // digests
+	cachedNames         = 10_000  // blobs and manifests of repositories, each
+	cachedManifestBytes = 8 << 20 // bytes of manifests
+	rememberedAbsent    = 10_000  // digests
 	rememberedOwners    = 10_000
 	rememberedDamage    = 10_000 // keys
 )

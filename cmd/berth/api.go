@@ -37,7 +37,7 @@ func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
 		warn(cmd, []string{"no registry has kept its data in " + cfg.dataDir() + " before; --config names another configuration"})
 	}
 	log := newLogger(cmd.ErrOrStderr(), quietLevel(), logConfig{})
-	core, err := openCore(cmd.Context(), cfg, log)
+	core, err := openCore(cmd.Context(), cfg, log, nil)
 	if errors.Is(err, errLocked) {
 		return fmt.Errorf("%w, but does not answer on %s", err, path)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync/atomic"
 
@@ -31,6 +32,9 @@ type core struct {
 	db       *meta.DB
 	registry *local.Registry
 	closers  []func() error
+	// hashWorker makes processes that hash passwords; nil in a command that
+	// hashes one.
+	hashWorker func() *exec.Cmd
 
 	accounts *account.Accounts
 	robots   *robot.Robots
@@ -42,8 +46,8 @@ type core struct {
 
 // openCore opens the data that cfg names, and what stands in front of it.
 // Errors: errLocked, while another process has the data.
-func openCore(ctx context.Context, cfg *Config, log *slog.Logger) (*core, error) {
-	c := &core{dir: cfg.dataDir()}
+func openCore(ctx context.Context, cfg *Config, log *slog.Logger, hashWorker func() *exec.Cmd) (*core, error) {
+	c := &core{dir: cfg.dataDir(), hashWorker: hashWorker}
 	if err := c.open(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -114,7 +118,7 @@ func openStore(cfg *Config) (blob.Store, func() error, error) {
 
 // openGate is the table of authenticators, in the order in which they are asked.
 func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err error) {
-	hasher := auth.NewHasher(auth.HasherOptions{})
+	hasher := auth.NewHasher(auth.HasherOptions{Worker: c.hashWorker, Log: log})
 	if c.accounts, err = account.New(ctx, c.db.Accounts(), hasher); err != nil {
 		return err
 	}

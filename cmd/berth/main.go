@@ -102,6 +102,7 @@ func newRootCommand() *cobra.Command {
 		newAccessCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
+		newHashWorkerCommand(),
 	)
 	root.AddCommand(laterCommands()...)
 	root.SetHelpCommand(newHelpCommand())

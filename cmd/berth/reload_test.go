@@ -32,7 +32,7 @@ func TestReloadKeepsWhatGuards(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.ruling = r.cfg
-	if r.core, err = openCore(t.Context(), r.cfg, r.log); err != nil {
+	if r.core, err = openCore(t.Context(), r.cfg, r.log, nil); err != nil {
 		t.Fatal(err)
 	}
 	defer r.core.close()

@@ -65,7 +65,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	for _, w := range warnings {
 		log.Warn(w)
 	}
-	core, err := openCore(ctx, cfg, log)
+	core, err := openCore(ctx, cfg, log, newHashWorker)
 	if errors.Is(err, errLocked) {
 		return fmt.Errorf("%w: stop it, or name another storage.filesystem.rootdirectory", err)
 	}
