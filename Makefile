@@ -39,7 +39,7 @@ bench: bench-deps ## measure berth beside Distribution and nginx, into docs; mor
 bench-quick: ## the same in short, printed: does everything work?
 	@cd bench && go run . -quick
 
-bench-deps: ## install nginx and wrk, which only the benchmarks need
+bench-deps: ## install nginx, slapd and wrk, which only the benchmarks need
 	@test/deps.sh bench
 
 clean: ## remove what was built; .cache/bin stays until "rm -r .cache"

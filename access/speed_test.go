@@ -8,11 +8,11 @@ import (
 	"berth/oci"
 )
 
-// manyRules returns a thousand rules as a large site would have them.
-func manyRules() []Rule {
+// someRules returns n rules as a site would have them; a large one has a thousand.
+func someRules(n int) []Rule {
 	rules := parseRules("name=anonymous on=public/** action=pull", "name=* on={user}/** action=*", "name=* on=secret/** deny action=*",
 		"name=* on=*/shared action=pull", "name=root registry action=*")
-	for i := len(rules); i < 1000; i++ {
+	for i := len(rules); i < n; i++ {
 		rules = append(rules, parseRule(fmt.Sprintf("group=g%d,ops on=team/app-%d/** tags=v*,dev-* from=10.0.0.0/8 action=pull,push", i, i)))
 	}
 	return rules
@@ -32,7 +32,7 @@ var speedCases = []struct {
 }
 
 func TestDecideAllocates(t *testing.T) {
-	p, err := Compile(manyRules())
+	p, err := Compile(someRules(1000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,24 +61,28 @@ func TestDecideAllocates(t *testing.T) {
 	}
 }
 
+// BenchmarkDecide shows by its sizes that what a decision costs does not grow
+// with the rules that there are.
 func BenchmarkDecide(b *testing.B) {
-	p, err := Compile(manyRules())
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, c := range speedCases {
-		b.Run(c.name, func(b *testing.B) {
-			r := parseRequest(c.request)
-			b.ReportAllocs()
-			for b.Loop() {
-				p.Decide(r)
-			}
-		})
+	for _, n := range []int{10, 1000, 10_000} {
+		p, err := Compile(someRules(n))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range speedCases {
+			b.Run(fmt.Sprintf("rules=%d/%s", n, c.name), func(b *testing.B) {
+				r := parseRequest(c.request)
+				b.ReportAllocs()
+				for b.Loop() {
+					p.Decide(r)
+				}
+			})
+		}
 	}
 }
 
 func BenchmarkDecideForRobot(b *testing.B) {
-	p, err := Compile(manyRules())
+	p, err := Compile(someRules(1000))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -92,7 +96,7 @@ func BenchmarkDecideForRobot(b *testing.B) {
 }
 
 func BenchmarkVisible(b *testing.B) {
-	p, err := Compile(manyRules())
+	p, err := Compile(someRules(1000))
 	if err != nil {
 		b.Fatal(err)
 	}

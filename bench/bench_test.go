@@ -157,6 +157,40 @@ Transfer/sec:      1.06GB
 	}
 }
 
+func TestDecisions(t *testing.T) {
+	const text = `goos: linux
+BenchmarkDecide/rules=10/anonymous-2         	 1000000	       101.5 ns/op	       0 B/op	       0 allocs/op
+BenchmarkDecide/rules=1000/anonymous-2       	  500000	       202 ns/op	       0 B/op	       1 allocs/op
+BenchmarkDecide/rules=1000/admin             	  500000	        33 ns/op	       0 B/op	       0 allocs/op
+PASS
+`
+	all, err := parseDecisions(text)
+	if err != nil || len(all) != 3 || all[0] != (decision{Rules: 10, Name: "anonymous", Nanos: 101.5}) || all[1].Allocs != 1 {
+		t.Errorf("%+v, %v", all, err)
+	}
+	r := report{Decisions: all}
+	want := "| request | 10 rules | 1000 rules |\n|---|---:|---:|\n| anonymous | 102 | 202 |\n| admin |  | 33 |\n"
+	if text := r.markdown(); !strings.Contains(text, want) {
+		t.Errorf("the report is\n%s", text)
+	}
+}
+
+func TestReportOfDirectory(t *testing.T) {
+	r := report{Results: []result{
+		{Work: nameFirstLogin, Auth: basic, Clients: 8, Median: map[string]sample{ofDirectory: {Rate: 500}, ofFile: {Rate: 20}}},
+		{Work: nameLogin, Auth: basic, Clients: 8, Error: "no answer"},
+	}}
+	text := r.markdown()
+	for _, want := range []string{"| login, first | 8 | 500 · 20 | 25 |", "| login, remembered | 8 | failed |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s is not in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "Beside Distribution") {
+		t.Errorf("no row is beside Distribution in\n%s", text)
+	}
+}
+
 func TestInsert(t *testing.T) {
 	const page = "# Performance\nabove\n" + begin + "old\n" + end + "below\n"
 	for _, tt := range []struct{ page, want string }{

@@ -26,7 +26,7 @@ var (
 // charts draws the report into a folder.
 func (r *report) charts(folder string) error {
 	var rates, costs, beside []bar
-	for _, res := range r.Results {
+	for _, res := range r.besideOthers() {
 		if res.Error != "" || res.Clients != at && (res.Size == 0 || res.Clients != 1) {
 			continue
 		}

@@ -127,9 +127,12 @@ func (r *report) decided() {
 	if len(r.Decisions) == 0 {
 		return
 	}
-	worst := r.Decisions[0]
+	var worst decision
 	met := true
 	for _, d := range r.Decisions {
+		if d.Rules != 1000 {
+			continue
+		}
 		if d.Nanos > worst.Nanos {
 			worst = d
 		}

@@ -73,6 +73,7 @@ func parseFlags(args []string) (options, string, error) {
 	set.StringVar(&o.mode, "auth", "", "only this kind of authentication: anonymous, Basic or Bearer")
 	layer := set.Int64("layer", 256, "MiB of the large layer")
 	set.IntVar(&o.sizes.many, "many", 100_000, "tags of the large repository, repositories of the large registry; the small ones have 1/100")
+	set.IntVar(&o.sizes.users, "users", 100_000, "users of the directory and of the password file; each first login needs another")
 	set.StringVar(&o.out, "out", "", "folder for performance.md, .json and .svg (default: Markdown on standard output)")
 	set.StringVar(&o.scratch, "scratch", "", "where the temporary folder is made; about 30 GiB for the real run")
 	set.StringVar(&o.profiles, "profiles", "", "folder for a processor profile of berth for each row")
@@ -91,6 +92,7 @@ func parseFlags(args []string) (options, string, error) {
 		quick("d", func() { o.duration = time.Second / 2 })
 		quick("rounds", func() { o.rounds = 1 })
 		quick("many", func() { o.sizes.many = 10_000 })
+		quick("users", func() { o.sizes.users = 10_000 })
 		quick("layer", func() { *layer = 32 })
 	}
 	o.sizes.few, o.sizes.layer = o.sizes.many/100, *layer<<20
@@ -100,8 +102,8 @@ func parseFlags(args []string) (options, string, error) {
 	case err != nil:
 	case set.NArg() > 0:
 		err = fmt.Errorf("there are no arguments: %q", set.Args())
-	case o.duration <= 0 || o.rounds <= 0 || *layer <= 0:
-		err = errors.New("-d, -rounds and -layer must be positive")
+	case o.duration <= 0 || o.rounds <= 0 || *layer <= 0 || o.sizes.users <= 0:
+		err = errors.New("-d, -rounds, -layer and -users must be positive")
 	case o.sizes.few < 2*page || o.sizes.many > 1_000_000:
 		err = fmt.Errorf("-many must be between %d and 1,000,000", 200*page)
 	}
@@ -128,8 +130,8 @@ func bench(o options) (err error) {
 	r := newReport(o, root)
 	// What fails is said in the end; what was measured is reported all the same.
 	broken := errors.Join(r.runRows(l, o), r.runLimits(l, o))
-	if o.only.String() == "" {
-		r.Decisions, err = decisions(root)
+	if o.only.MatchString(nameDecisions) {
+		r.Decisions, err = decisions(root, o)
 		broken = errors.Join(broken, err)
 	}
 	if l.interrupted.Load() {

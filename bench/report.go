@@ -78,6 +78,8 @@ func (r *report) markdown() string {
 	r.writeGoals(&b)
 	r.writeResults(&b)
 	r.writeLimits(&b)
+	r.writeDirectory(&b)
+	r.writeDecisions(&b)
 	return b.String()
 }
 
@@ -107,7 +109,8 @@ of the server for one unit of work, in steps of 10 ms over the whole round. Memo
 `
 
 func (r *report) writeResults(b *strings.Builder) {
-	if len(r.Results) == 0 {
+	results := r.besideOthers()
+	if len(results) == 0 {
 		return
 	}
 	b.WriteString("## Beside Distribution\n")
@@ -115,7 +118,7 @@ func (r *report) writeResults(b *strings.Builder) {
 	b.WriteString("\n![Rates](performance-rate.svg)\n![Processor time](performance-cpu.svg)\n\n")
 	b.WriteString("In each cell: berth, then the other. For large layers the rate is bytes.\n\n")
 	b.WriteString("| work | auth | clients | rate, 1/s | factor | p50 | p99 | processor | memory |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n")
-	for _, res := range r.Results {
+	for _, res := range results {
 		if res.Error != "" {
 			fmt.Fprintf(b, "| %s | %s | %d | failed | | | | | |\n", res.Work, res.Auth, res.Clients)
 			continue

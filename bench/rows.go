@@ -12,6 +12,8 @@ const (
 	repoFew   = "bench/tags-few"
 	repoMany  = "bench/tags-many"
 
+	repoPublic = "public/image"
+
 	page = 50
 )
 
@@ -45,6 +47,7 @@ func tokenServers(l *lab) []*target { return []*target{l.berth, l.standIn} }
 type sizes struct {
 	layer     int64 // bytes of the large layer
 	few, many int   // tags of a repository, repositories of a registry
+	users     int   // in a directory, and in a password file
 }
 
 // rows returns all work. Basic with a bcrypt for every request is not asked of
@@ -68,7 +71,7 @@ func rows(n sizes) []row {
 	pull64.modes, push64.modes = []mode{anonymous, bearer}, []mode{anonymous, bearer}
 	pull64.quick, push64.quick = false, false
 	large := []mode{anonymous, basic}
-	return []row{
+	return append([]row{
 		everyone("ping", false, ping),
 		everyone(nameHead, true, fixture.headManifest),
 		everyone(nameGet, true, fixture.getManifest),
@@ -78,7 +81,7 @@ func rows(n sizes) []row {
 		tagRow(nameTagsFew, repoFew, n.few), tagRow(nameTagsMany, repoMany, n.many),
 		catalogRow(nameReposFew, n.few), catalogRow(nameReposMany, n.many),
 		{name: nameToken, modes: []mode{basic}, clients: many, against: tokenServers, work: token, quick: true},
-	}
+	}, fixture.directoryRows(n)...)
 }
 
 const (
@@ -94,6 +97,11 @@ const (
 	nameReposFew  = "catalog page, few"
 	nameReposMany = "catalog page, many"
 	nameToken     = "token"
+
+	nameLogin      = "login, remembered"
+	nameFirstLogin = "login, first"
+	nameUserPull   = "HEAD manifest, remembered"
+	nameFirstPull  = "HEAD manifest, first"
 )
 
 // repeat is the op of a request that is the same every time.

@@ -38,6 +38,9 @@ func (r *report) runRows(l *lab, o options) error {
 				return errors.Join(append(broken, fmt.Errorf("%s: %w", w.name, err))...)
 			}
 		}
+		if len(w.against(l)) == 0 {
+			continue // what they need is not installed, which was said
+		}
 		for _, m := range w.modes {
 			if o.mode != "" && o.mode != string(m) {
 				continue
@@ -218,36 +221,45 @@ func (l *lab) storeOnce(c *conn, b *blob) error {
 	return pushBlob(c, repoImage, "", b)
 }
 
-// A decision is what the rules cost for one request, by the Go benchmark of
-// package access, which has a thousand rules.
+// nameDecisions is for -rows.
+const nameDecisions = "decisions"
+
+// A decision is what so many rules cost for one request, by the Go benchmark of
+// package access.
 type decision struct {
+	Rules  int     `json:"rules"`
 	Name   string  `json:"name"`
 	Nanos  float64 `json:"ns"`
 	Allocs int     `json:"allocs"`
 }
 
-var benchLine = regexp.MustCompile(`(?m)^BenchmarkDecide/(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op\s+\d+ B/op\s+(\d+) allocs/op`)
+var benchLine = regexp.MustCompile(`(?m)^BenchmarkDecide/rules=(\d+)/(\S+?)(?:-\d+)?\s+\d+\s+([0-9.]+) ns/op\s+\d+ B/op\s+(\d+) allocs/op`)
 
-func decisions(root string) ([]decision, error) {
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecide$", "./access")
+func decisions(root string, o options) ([]decision, error) {
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "^BenchmarkDecide$", "-benchtime", (o.duration / 3).String(), "./access")
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("measure the rules: %w: %s", err, out)
 	}
-	var all []decision
-	for _, m := range benchLine.FindAllStringSubmatch(string(out), -1) {
-		d := decision{Name: m[1]}
-		if d.Nanos, err = strconv.ParseFloat(m[2], 64); err != nil {
-			return nil, err
-		}
-		if d.Allocs, err = strconv.Atoi(m[3]); err != nil {
+	all, err := parseDecisions(string(out))
+	if err != nil || len(all) == 0 {
+		return nil, fmt.Errorf("measure the rules: no figures in %s", out)
+	}
+	return all, nil
+}
+
+func parseDecisions(text string) (all []decision, err error) {
+	for _, m := range benchLine.FindAllStringSubmatch(text, -1) {
+		d := decision{Name: m[2]}
+		var errs [3]error
+		d.Rules, errs[0] = strconv.Atoi(m[1])
+		d.Nanos, errs[1] = strconv.ParseFloat(m[3], 64)
+		d.Allocs, errs[2] = strconv.Atoi(m[4])
+		if err := errors.Join(errs[:]...); err != nil {
 			return nil, err
 		}
 		all = append(all, d)
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("measure the rules: no figures in %s", out)
 	}
 	return all, nil
 }

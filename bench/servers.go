@@ -46,18 +46,20 @@ type target struct {
 
 // A lab is the servers of one run and the folder that holds all they write.
 type lab struct {
-	dir      string // removed at the end
-	root     string // of berth's repository
-	berth    *target
-	peer     *target
-	standIn  *target // a token server
-	files    *target // nginx; nil where it is not installed
-	debug    string  // address of berth's profiles
-	data     string  // berth's
-	peerData string
-	peerRoot string          // where in it Distribution keeps its names
-	auth     map[mode]string // the line of a header
-	done     map[string]bool // what once has done
+	dir       string // removed at the end
+	root      string // of berth's repository
+	berth     *target
+	peer      *target
+	standIn   *target    // a token server
+	files     *target    // nginx; nil where it is not installed
+	slapd     string     // address of the directory
+	directory *directory // nil where slapd is not installed
+	debug     string     // address of berth's profiles
+	data      string     // berth's
+	peerData  string
+	peerRoot  string          // where in it Distribution keeps its names
+	auth      map[mode]string // the line of a header
+	done      map[string]bool // what once has done
 
 	interrupted atomic.Bool
 	mu          sync.Mutex
@@ -174,19 +176,22 @@ func (l *lab) writeUsers() error {
 	return os.WriteFile(l.path("htpasswd"), fmt.Appendf(nil, "%s:%s\n", user, hash), 0o600)
 }
 
-// launch starts a server whose configuration is text with {addr}, {debug} and
-// {dir} put in.
+// launch starts a server whose configuration is text, filled.
 func (l *lab) launch(name, text, binary string, args ...string) (*process, error) {
 	addr, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
 	file := l.path(name + ".yml")
-	text = strings.NewReplacer("{addr}", addr, "{debug}", l.debug, "{dir}", l.dir, "{data}", l.data, "{peer}", l.peerData).Replace(text)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(l.fill(text, addr)), 0o600); err != nil {
 		return nil, err
 	}
 	return l.run(name, addr, binary, append(args, file)...)
+}
+
+// fill puts into a configuration what is known when a server starts at addr.
+func (l *lab) fill(text, addr string) string {
+	return strings.NewReplacer("{addr}", addr, "{debug}", l.debug, "{dir}", l.dir, "{data}", l.data, "{peer}", l.peerData, "{slapd}", l.slapd).Replace(text)
 }
 
 // run starts a server that is stopped when l is closed.
