@@ -118,6 +118,16 @@ func (u user) identity(name string) auth.Identity {
 	}
 }
 
+// Entry returns what the file says of a user, for whom tests a login, and
+// whether it says anything.
+func (f *File) Entry(name string) (Entry, bool) {
+	u, ok := (*f.users.Load())[name]
+	return u.entry, ok
+}
+
+// Users returns how many users the file has.
+func (f *File) Users() int { return len(*f.users.Load()) }
+
 // Degraded says what is wrong with the file now, or "".
 func (f *File) Degraded() string {
 	if s := f.degraded.Load(); s != nil {

@@ -245,3 +245,16 @@ func TestRunHalfWritten(t *testing.T) {
 	f.poll()
 	f.expect(t, "user2", "new", nil, nil)
 }
+
+func TestEntry(t *testing.T) {
+	f := open(t, "# a comment", line(t, "alice", "secret"), "", "old:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", line(t, "alice", "secret2"))
+	if e, ok := f.Entry("alice"); !ok || e != (Entry{Line: 5, Scheme: "bcrypt", Cost: bcrypt.MinCost}) {
+		t.Errorf("alice: %+v, %v", e, ok)
+	}
+	if e, ok := f.Entry("old"); !ok || e.Line != 4 || e.Scheme != "SHA-1" || !strings.Contains(e.Problem, "htpasswd -B") {
+		t.Errorf("old: %+v, %v", e, ok)
+	}
+	if e, ok := f.Entry("nobody"); ok || f.Users() != 2 {
+		t.Errorf("nobody: %+v, among %d", e, f.Users())
+	}
+}

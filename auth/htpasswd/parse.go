@@ -23,6 +23,16 @@ type user struct {
 	hash    string // empty when it cannot be checked
 	cost    int
 	version string
+	entry   Entry
+}
+
+// An Entry is what a password file says of a user, without the hash.
+type Entry struct {
+	Line   int
+	Scheme string // in which the password is kept, such as bcrypt
+	Cost   int    // of bcrypt
+	// Problem says why the user cannot log in; "" when he can.
+	Problem string
 }
 
 // A warning says what is wrong with one line; the others are of use.
@@ -61,7 +71,9 @@ func parse(data []byte) (map[string]user, []warning, error) {
 			warnings = append(warnings, warning{n, name, "the user has an earlier line, which does not count"})
 		}
 		u, err := newUser(hash)
+		u.entry = Entry{Line: n, Scheme: scheme(hash), Cost: u.cost}
 		if err != nil {
+			u.entry.Problem = err.Error()
 			warnings = append(warnings, warning{n, name, err.Error()})
 		}
 		users[name] = u
