@@ -253,3 +253,29 @@ func TestCharts(t *testing.T) {
 		}
 	}
 }
+
+func TestRowsAgain(t *testing.T) {
+	folder := t.TempDir()
+	row := func(work string, clients int, rate float64) result {
+		return result{Work: work, Auth: anonymous, Clients: clients, Median: map[string]sample{"berth": {Rate: rate}, "Distribution": {Rate: 1}}}
+	}
+	first := &report{Many: 100, Results: []result{row(nameHead, 8, 5), row(nameGet, 8, 6)}, Peak: 1}
+	if err := first.write(folder); err != nil {
+		t.Fatal(err)
+	}
+	again := &report{Many: 100, Command: "go run . -rows HEAD", Results: []result{row(nameHead, 8, 7), row(nameHead, 64, 8)}, Peak: 2}
+	got, err := again.onto(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rates []float64
+	for _, res := range got.Results {
+		rates = append(rates, res.Median["berth"].Rate)
+	}
+	if fmt.Sprint(rates) != "[7 6 8]" || got.Peak != 1 || len(got.Goals) == 0 || !strings.Contains(got.markdown(), again.Command) {
+		t.Errorf("rates %v, peak %d, goals %v", rates, got.Peak, got.Goals)
+	}
+	if _, err := (&report{Many: 200}).onto(folder); err == nil {
+		t.Error("figures of other sizes were mixed")
+	}
+}

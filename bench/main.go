@@ -8,6 +8,7 @@
 //
 //	go run . -quick          # does everything work? prints to standard output
 //	go run . -out ../docs    # the real run
+//	go run . -out ../docs -rows push    # these rows again, into the report
 //
 // Client and servers share the processors of the machine. The client is
 // therefore as small as it can be (see conn.go), and what a server costs is read
@@ -139,6 +140,11 @@ func bench(o options) (err error) {
 	}
 	r.Peak = l.berth.at[basic].peak
 	r.judge()
+	if o.out != "" && o.partial() {
+		if r, err = r.onto(o.out); err != nil {
+			return errors.Join(broken, err)
+		}
+	}
 	return errors.Join(broken, r.write(o.out))
 }
 

@@ -27,6 +27,7 @@ type report struct {
 	Decisions []decision `json:"decisions"`
 	Peak      int64      `json:"berth_peak_bytes"` // over the whole run
 	Goals     []goal     `json:"goals"`
+	Reruns    []rerun    `json:"reruns,omitempty"`
 }
 
 func newReport(o options, root string) *report {
@@ -75,6 +76,7 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "Measured %s UTC on %s; %s.\n", r.Time, r.Machine, strings.Join(r.Versions, ", "))
 	fmt.Fprintf(&b, "Each figure is the median of %d rounds of %v, in which the servers took turns.\n", r.Repeats, r.Duration)
 	fmt.Fprintf(&b, "Client and servers share the cores. Made by:\n\n```\n%s\n```\n\n", r.Command)
+	r.writeReruns(&b)
 	r.writeGoals(&b)
 	r.writeResults(&b)
 	r.writeLimits(&b)
