@@ -6,7 +6,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git libc6-dev podman runc skopeo util-linux"
+packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git libc6-dev podman runc skopeo slapd util-linux"
 
 tools="
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
