@@ -99,11 +99,17 @@ func warn(cmd *cobra.Command, warnings []string) {
 // not start here. It is no error: a file may be checked on another machine than
 // the one that it is for.
 func (c *Config) unreadable() (warnings []string) {
-	for _, f := range [][2]string{
+	files := [][2]string{
 		{"auth.htpasswd.path", c.Auth.Htpasswd.Path},
 		{"http.tls.certificate", c.HTTP.TLS.Certificate},
 		{"http.tls.key", c.HTTP.TLS.Key},
-	} {
+	}
+	for i, dir := range c.Auth.LDAP {
+		at := fmt.Sprintf("auth.ldap.%d.", i)
+		files = append(files, [2]string{at + "cafile", dir.CAFile}, [2]string{at + "certfile", dir.CertFile},
+			[2]string{at + "keyfile", dir.KeyFile}, [2]string{at + "bindpasswordfile", dir.BindPasswordFile})
+	}
+	for _, f := range files {
 		if f[1] == "" {
 			continue
 		}

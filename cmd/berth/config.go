@@ -128,7 +128,7 @@ type authConfig struct {
 		Expiration time.Duration `yaml:"expiration,omitempty"`
 	} `yaml:"issuer,omitempty"`
 	None  *struct{}        `yaml:"none,omitempty"`
-	LDAP  []any            `yaml:"ldap,omitempty" config:"later"`
+	LDAP  []ldapConfig     `yaml:"ldap,omitempty"`
 	OIDC  []any            `yaml:"oidc,omitempty" config:"later"`
 	Trust []any            `yaml:"trust,omitempty" config:"later"`
 	Token *tokenAuthConfig `yaml:"token,omitempty" config:"later"`
@@ -163,13 +163,13 @@ type accessTest struct {
 
 // authenticates reports whether somebody can log in at all.
 func (c *Config) authenticates() bool {
-	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != ""
+	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0
 }
 
 // basicOnly reports whether the challenge is Basic, as Distribution sends it:
 // with a password file, and nothing of berth's own.
 func (c *Config) basicOnly() bool {
-	return c.Auth.Htpasswd.Path != "" && !c.Auth.Accounts.Enabled && !c.accessGiven && !c.issuerGiven
+	return c.Auth.Htpasswd.Path != "" && !c.Auth.Accounts.Enabled && len(c.Auth.LDAP) == 0 && !c.accessGiven && !c.issuerGiven
 }
 
 // dataDir returns where the lock, the local socket and, unless it has a place

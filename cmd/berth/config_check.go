@@ -60,6 +60,9 @@ func (c *Config) setDefaults() {
 	if c.Auth.Htpasswd.Path != "" {
 		setDefault(&c.Auth.Htpasswd.Realm, "registry")
 	}
+	for i := range c.Auth.LDAP {
+		c.Auth.LDAP[i].setDefaults()
+	}
 	setDefault(&c.Auth.Issuer.Service, "berth")
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
@@ -121,6 +124,7 @@ func (c *Config) check(d *document) error {
 	}
 	c.checkHTTP(add, oneOf)
 	c.checkAuth(add, d.at("auth.htpasswd") != nil)
+	c.checkLDAP(add)
 	return errors.Join(errs...)
 }
 
@@ -152,7 +156,7 @@ func (c *Config) checkAuth(add func(path, format string, args ...any), htpasswdG
 	case htpasswdGiven && a.Htpasswd.Path == "":
 		add("auth.htpasswd", "path is missing")
 	case c.authGiven && a.None == nil && !c.authenticates() && !inEffect(reflect.ValueOf(a.Token)) &&
-		len(a.LDAP)+len(a.OIDC)+len(a.Trust) == 0 && a.Silly == nil:
+		len(a.OIDC)+len(a.Trust) == 0 && a.Silly == nil:
 		add("auth", "no backend is on: name one, such as accounts: {enabled: true}, or write auth: none")
 	}
 	if a.Issuer.Expiration < 0 {
@@ -233,5 +237,5 @@ func (c *Config) warnings() (warnings []string) {
 	if c.accessGiven && !c.authenticates() {
 		warnings = append(warnings, "access without auth: nobody can log in, so only what anonymous may is allowed")
 	}
-	return warnings
+	return append(warnings, c.ldapWarnings()...)
 }

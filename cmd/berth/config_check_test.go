@@ -80,7 +80,7 @@ func TestAllFaultsAreNamed(t *testing.T) {
 	if got := faults(t, "a: 1\nhttp: {b: 2}\nlog: {reportcaller: c}\n"); len(got) != 3 {
 		t.Errorf("got %q", got)
 	}
-	if got := faults(t, "http: {net: x}\nauth: {silly: {}, ldap: [{name: x}]}\n"); len(got) != 3 {
+	if got := faults(t, "http: {net: x}\nauth: {silly: {}}\nmirrors: [{prefix: x}]\n"); len(got) != 3 {
 		t.Errorf("got %q", got)
 	}
 }
@@ -105,7 +105,6 @@ func TestRefused(t *testing.T) {
 		{"storage: {swift: {anything: goes}}", "storage.swift", never},
 		{"storage: {oss: }", "storage.oss", never},
 		{"metadata: {postgres: {url: u}}", "metadata.postgres", later},
-		{"auth: {ldap: [{name: corp}]}", "auth.ldap", later},
 		{"auth: {oidc: [{name: sso}]}", "auth.oidc", later},
 		{"auth: {trust: [{name: github}]}", "auth.trust", later},
 		{"auth: {token: {realm: r}}", "auth.token", later},

@@ -15,6 +15,7 @@ import (
 	"berth/auth"
 	"berth/auth/account"
 	"berth/auth/htpasswd"
+	"berth/auth/ldap"
 	"berth/auth/robot"
 	"berth/auth/token"
 	"berth/blob"
@@ -39,6 +40,7 @@ type core struct {
 	accounts *account.Accounts
 	robots   *robot.Robots
 	htpasswd *htpasswd.File // nil without auth.htpasswd
+	ldap     []*ldap.Directory
 	verifier *auth.Verifier
 	issuer   *token.Issuer
 	policy   atomic.Pointer[access.Policy]
@@ -141,6 +143,12 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		}
 		backends = append(backends, c.htpasswd)
 	}
+	if err := c.openDirectories(cfg, hasher, log); err != nil {
+		return err
+	}
+	for _, dir := range c.ldap {
+		backends = append(backends, dir)
+	}
 	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups})
 	c.issuer, err = token.NewIssuer(ctx, c.db.Tokens(), token.Options{
 		Service:    cfg.Auth.Issuer.Service,
@@ -150,6 +158,19 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		Log:        log,
 	})
 	return err
+}
+
+// openDirectories makes the directories. None of them has to answer now.
+func (c *core) openDirectories(cfg *Config, hasher *auth.Hasher, log *slog.Logger) error {
+	for i := range cfg.Auth.LDAP {
+		dir, err := ldap.New(cfg.Auth.LDAP[i].options(hasher, log))
+		if err != nil {
+			return fmt.Errorf("auth.ldap: %s: %w", cfg.Auth.LDAP[i].Name, err)
+		}
+		c.closers = append(c.closers, dir.Close)
+		c.ldap = append(c.ldap, dir)
+	}
+	return nil
 }
 
 // management returns what manages the data of c.

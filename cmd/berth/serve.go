@@ -109,6 +109,9 @@ func (r *running) run(ctx context.Context) error {
 	if r.core.htpasswd != nil {
 		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)
 	}
+	for _, dir := range r.core.ldap {
+		r.health.watch("auth.ldap."+dir.Name(), dir.Degraded)
+	}
 	if !r.cfg.authenticates() {
 		r.log.Warn("no authentication is configured: everybody may push, pull and delete; add an auth: section")
 	}
@@ -276,6 +279,9 @@ func (r *running) startWork(ctx context.Context) {
 	if r.core.htpasswd != nil {
 		r.work.Go(func() { r.core.htpasswd.Run(ctx) })
 	}
+	for _, dir := range r.core.ldap {
+		r.work.Go(func() { dir.Run(ctx) })
+	}
 }
 
 // saveUploads makes idle uploads durable, until ctx ends.
@@ -328,7 +334,7 @@ func (r *running) shutDown() {
 
 // firstAdmin makes the account that a registry begins with.
 func (r *running) firstAdmin(ctx context.Context) error {
-	if !r.cfg.Auth.Accounts.Enabled || r.core.htpasswd != nil || len(r.core.accounts.List()) > 0 {
+	if !r.cfg.Auth.Accounts.Enabled || r.core.htpasswd != nil || len(r.core.ldap) > 0 || len(r.core.accounts.List()) > 0 {
 		return nil
 	}
 	password, file := auth.Secret(""), os.Getenv("BERTH_ADMIN_PASSWORD_FILE")
