@@ -74,6 +74,9 @@ func parsePath(path, prefix string) (target, error) {
 // parseRepository parses a path under a repository from its end, so that names
 // whose components are words of the API have one meaning.
 func parseRepository(path string) (target, error) {
+	if err := wholeDigest(path); err != nil {
+		return target{}, err
+	}
 	path, escaped, ok := cutLast(path)
 	head, word, named := cutLast(path)
 	if !ok || !named {
@@ -116,6 +119,22 @@ func parseRepository(path string) (target, error) {
 		return target{}, err
 	}
 	return t, nil
+}
+
+// wholeDigest refuses a digest with slashes in it, which parsed from the end
+// would name nothing. No name holds a colon, so the first is a digest's.
+func wholeDigest(path string) error {
+	colon := strings.IndexByte(path, ':')
+	if colon < 0 || !strings.Contains(path[colon:], "/") {
+		return nil
+	}
+	above, _, _ := cutLast(path[:colon])
+	switch _, word, _ := cutLast(above); word {
+	case "manifests", "blobs", "referrers":
+		_, err := oci.ParseDigest(path[len(above)+1:])
+		return err
+	}
+	return nil
 }
 
 // cutLast cuts path before its last part.

@@ -55,35 +55,39 @@ func TestParsePath(t *testing.T) {
 
 func TestParsePathRefuses(t *testing.T) {
 	tests := map[string]int{
-		"":                                  http.StatusNotFound,
-		"//":                                http.StatusNotFound,
-		"/v3/":                              http.StatusNotFound,
-		"/v2/_catalog/":                     http.StatusNotFound,
-		"/v2/a":                             http.StatusNotFound,
-		"/v2/a/manifests":                   http.StatusNotFound,
-		"/v2/a/tags/lists":                  http.StatusNotFound,
-		"/v2/manifests/v1":                  http.StatusNotFound,
-		"/v2//manifests/v1":                 http.StatusBadRequest,
-		"/v2/a//manifests/v1":               http.StatusBadRequest,
-		"/v2/a/../b/manifests/v1":           http.StatusBadRequest,
-		"/v2/a%2Fb/manifests/v1":            http.StatusBadRequest,
-		"/v2/a%2eb/manifests/v1":            http.StatusBadRequest,
-		"/v2/A/manifests/v1":                http.StatusBadRequest,
-		"/v2/a%00/manifests/v1":             http.StatusBadRequest,
-		"/v2/a/manifests/":                  http.StatusBadRequest,
-		"/v2/a/manifests/..":                http.StatusBadRequest,
-		"/v2/a/manifests/v1%2fx":            http.StatusBadRequest,
-		"/v2/a/manifests/v1%0d%0a":          http.StatusBadRequest,
-		"/v2/a/manifests/-x":                http.StatusBadRequest,
-		"/v2/a/manifests/<script>":          http.StatusBadRequest,
-		"/v2/a/manifests/sha256:../../x":    http.StatusNotFound,
-		"/v2/a/blobs/sha256:%2e%2e%2f":      http.StatusBadRequest,
-		"/v2/a/blobs/sha1:da39a3ee5e6b4b0d": http.StatusBadRequest,
-		"/v2/a/blobs/" + strings.ToUpper(someDigest):      http.StatusBadRequest,
-		"/v2/a/blobs/" + someDigest + "0":                 http.StatusBadRequest,
-		"/v2/a/blobs/":                                    http.StatusBadRequest,
-		"/v2/a/blobs/uploads/..%2f..%2fx":                 http.StatusNotFound,
-		"/v2/a/blobs/uploads/'":                           http.StatusNotFound,
+		"":                                           http.StatusNotFound,
+		"//":                                         http.StatusNotFound,
+		"/v3/":                                       http.StatusNotFound,
+		"/v2/_catalog/":                              http.StatusNotFound,
+		"/v2/a":                                      http.StatusNotFound,
+		"/v2/a/manifests":                            http.StatusNotFound,
+		"/v2/a/tags/lists":                           http.StatusNotFound,
+		"/v2/manifests/v1":                           http.StatusNotFound,
+		"/v2//manifests/v1":                          http.StatusBadRequest,
+		"/v2/a//manifests/v1":                        http.StatusBadRequest,
+		"/v2/a/../b/manifests/v1":                    http.StatusBadRequest,
+		"/v2/a%2Fb/manifests/v1":                     http.StatusBadRequest,
+		"/v2/a%2eb/manifests/v1":                     http.StatusBadRequest,
+		"/v2/A/manifests/v1":                         http.StatusBadRequest,
+		"/v2/a%00/manifests/v1":                      http.StatusBadRequest,
+		"/v2/a/manifests/":                           http.StatusBadRequest,
+		"/v2/a/manifests/..":                         http.StatusBadRequest,
+		"/v2/a/manifests/v1%2fx":                     http.StatusBadRequest,
+		"/v2/a/manifests/v1%0d%0a":                   http.StatusBadRequest,
+		"/v2/a/manifests/-x":                         http.StatusBadRequest,
+		"/v2/a/manifests/<script>":                   http.StatusBadRequest,
+		"/v2/a/manifests/sha256:../../x":             http.StatusBadRequest,
+		"/v2/a/blobs/sha256:../../x":                 http.StatusBadRequest,
+		"/v2/a/referrers/sha256:../../x":             http.StatusBadRequest,
+		"/v2/a/blobs/sha256:/tags/list":              http.StatusBadRequest,
+		"/v2/a:b/c":                                  http.StatusNotFound,
+		"/v2/a/blobs/sha256:%2e%2e%2f":               http.StatusBadRequest,
+		"/v2/a/blobs/sha1:da39a3ee5e6b4b0d":          http.StatusBadRequest,
+		"/v2/a/blobs/" + strings.ToUpper(someDigest): http.StatusBadRequest,
+		"/v2/a/blobs/" + someDigest + "0":            http.StatusBadRequest,
+		"/v2/a/blobs/":                               http.StatusBadRequest,
+		"/v2/a/blobs/uploads/..%2f..%2fx":            http.StatusNotFound,
+		"/v2/a/blobs/uploads/'":                      http.StatusNotFound,
 		"/v2/a/blobs/uploads/" + strings.Repeat("x", 129): http.StatusNotFound,
 		"/v2/a/blobs/uploads/x/y":                         http.StatusNotFound,
 		"/v2/a/manifests/" + strings.Repeat("x", 129):     http.StatusBadRequest,
@@ -101,6 +105,18 @@ func TestParsePathRefuses(t *testing.T) {
 		}
 		if got != (target{}) {
 			t.Errorf("%s: a target beside an error: %+v", path, got)
+		}
+	}
+}
+
+// TestDigestWithSlashes: what stands where a digest belongs is told to be none,
+// however many parts it has.
+func TestDigestWithSlashes(t *testing.T) {
+	for _, digest := range []string{"sha256:../../x", "sha256:/", "sha256:a/b/manifests/v1", "sha256:" + strings.Repeat("/", 64), ":/", "x:y/z"} {
+		for _, word := range []string{"manifests", "blobs", "referrers"} {
+			if _, err := parsePath("/v2/a/"+word+"/"+digest, ""); !errors.Is(err, oci.DigestInvalid) {
+				t.Errorf("%s %s: %v", word, digest, err)
+			}
 		}
 	}
 }
