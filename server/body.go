@@ -47,13 +47,10 @@ func (s *Server) receive(x *exchange, dst io.Writer) error {
 	if x.r.Body == http.NoBody {
 		return nil
 	}
-	buffer := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(buffer)
 	// Without the deadline again, as it would end the request while it is
 	// carried out.
 	defer x.w.control.SetReadDeadline(time.Time{})
-	_, err := io.CopyBuffer(struct{ io.Writer }{dst}, newPacedBody(x), *buffer)
-	return err
+	return s.buffers.fill(dst, newPacedBody(x))
 }
 
 // readManifest reads a body of at most oci.MaxManifestSize bytes. The memory of

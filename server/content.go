@@ -105,10 +105,10 @@ func conditional(h http.Header) bool {
 // send sends all of the content. When that fails, net/http sees less than was
 // announced, and breaks off.
 func (s *Server) send(x *exchange, body io.Reader, size int64) {
-	buffer := s.buffers.Get().(*[]byte)
-	defer s.buffers.Put(buffer)
+	buffer := s.buffers.large(size)
+	defer s.buffers.release(buffer)
 	x.w.announce(size)
-	_, _ = io.CopyBuffer(struct{ io.Writer }{x.w}, body, *buffer)
+	_, _ = io.CopyBuffer(struct{ io.Writer }{x.w}, body, buffer)
 }
 
 func (s *Server) contentHeaders(x *exchange, d oci.Descriptor, mediaType, etag string) {

@@ -200,6 +200,53 @@ func TestReadFrom(t *testing.T) {
 	}
 }
 
+// TestFilesKeepConnections: what goes to the connection past net/http is counted
+// by it all the same, so that the next answer comes over the same connection, and
+// a file that turns out to be too short ends it.
+func TestFilesKeepConnections(t *testing.T) {
+	f := newFixture(t)
+	f.reg.files = t.TempDir()
+	path := "/v2/docs/blobs/" + string(f.reg.addBlob("docs", []byte(body)))
+	conn := f.dial("")
+	answers := bufio.NewReader(conn)
+	ask := func(method, more string) (*http.Response, string, error) {
+		t.Helper()
+		if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: r.test\r\n%s\r\n", method, path, more); err != nil {
+			t.Fatal(err)
+		}
+		r := &http.Request{Method: method}
+		resp, err := http.ReadResponse(answers, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		data, err := io.ReadAll(resp.Body)
+		return resp, string(data), err
+	}
+	for _, test := range []struct {
+		method, more, want string
+	}{
+		{get, "", body}, {get, "Range: bytes=10-19\r\n", body[10:20]}, {head, "", ""}, {get, "Range: bytes=5-\r\n", body[5:]},
+		{get, "If-None-Match: *\r\n", ""}, {get, "", body},
+	} {
+		resp, got, err := ask(test.method, test.more)
+		if err != nil || got != test.want || resp.Close {
+			t.Fatalf("%s %q: status %d, %d bytes of %d, close %v, %v", test.method, test.more, resp.StatusCode, len(got), len(test.want), resp.Close, err)
+		}
+	}
+	resp, got, err := ask(get, "Range: bytes=0-0,10-19\r\n")
+	if err != nil || resp.StatusCode != http.StatusPartialContent || !strings.Contains(got, body[10:20]) {
+		t.Fatalf("two ranges: status %d, %q, %v", resp.StatusCode, got, err)
+	}
+	f.reg.short = 1000
+	if resp, got, err := ask(get, ""); err == nil {
+		t.Errorf("a file that is too short: status %d, %d bytes", resp.StatusCode, len(got))
+	}
+	if _, err := answers.ReadByte(); err == nil {
+		t.Error("the connection goes on after an answer that ended early")
+	}
+}
+
 // fileTaker is a connection that takes files.
 type fileTaker struct {
 	http.ResponseWriter

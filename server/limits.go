@@ -23,12 +23,14 @@ const (
 	manifestMemory = 32 << 20         // bytes of all manifests on their way in
 	manifestBuffer = 16 << 10         // bytes that one begins with
 
-	blobRate   = 1 << 10          // bytes a second, at least, either way
-	blobGrace  = 60 * time.Second // over which that is measured
-	blobBuffer = 128 << 10        // bytes that an upload is copied with
-	blobPiece  = 1 << 20          // bytes that a download is sent with
-	blobSmall  = 3 << 10          // bytes of a download that leave with their header
-	maxRanges  = 16               // in one request
+	blobRate    = 1 << 10          // bytes a second, at least, either way
+	blobGrace   = 60 * time.Second // over which that is measured
+	blobBuffer  = 128 << 10        // bytes that content is copied with
+	blobBuffers = 256              // of that size, in all
+	slowBuffer  = 4 << 10          // bytes for content that comes slowly, or finds no large buffer
+	blobPiece   = 1 << 20          // bytes that a download is sent with
+	blobSmall   = 3 << 10          // bytes of a download that leave with their header
+	maxRanges   = 16               // in one request
 
 	commitTime  = 10 * time.Minute // for what goes on when the client has left
 	suspendTime = 30 * time.Second
@@ -38,7 +40,9 @@ const (
 	referrersAtOnce = 4                // that are in memory with their annotations
 	defaultSearch   = 25               // results
 	maxSearch       = 100
-	retryBusy       = time.Second // when a client may come again
+	searchesAtOnce  = 4               // that read the names; half as many as readers of the database
+	searchWait      = 2 * time.Second // for one's turn
+	retryBusy       = time.Second     // when a client may come again
 	retryFailed     = 5 * time.Second
 	keysCacheMaxAge = "max-age=300"
 )

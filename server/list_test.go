@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,6 +232,68 @@ func TestSearch(t *testing.T) {
 	if a.body != "true\n" || a.Header.Get("X-Docker-Registry-Standalone") != "false" {
 		t.Errorf("ping: %s, standalone %q", a.body, a.Header.Get("X-Docker-Registry-Standalone"))
 	}
+}
+
+// TestSearchesAtOnce: a few searches read at a time, others wait for a moment,
+// and are then told to come again. Who is slow to read his answer keeps nobody
+// waiting, as the memory of the answer is all that he holds.
+func TestSearchesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := &blockedSearch{memory: newMemory(), end: make(chan struct{})}
+		reg.addManifest("docs", "v1")
+		s := New(Options{View: func(access.Caller) registry.Registry { return reg }})
+		search := func(ctx context.Context) *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			defer func() { _ = recover() }() // of who has left
+			s.ServeHTTP(w, httptest.NewRequestWithContext(ctx, get, "/v1/search?q=docs", nil))
+			return w
+		}
+		var wg sync.WaitGroup
+		for range searchesAtOnce {
+			wg.Go(func() {
+				if w := search(t.Context()); w.Code != http.StatusOK {
+					t.Errorf("one of the first: status %d", w.Code)
+				}
+			})
+		}
+		synctest.Wait()
+		began := time.Now()
+		w := search(t.Context())
+		if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || time.Since(began) != searchWait {
+			t.Errorf("one too many: status %d, Retry-After %q after %v", w.Code, w.Header().Get("Retry-After"), time.Since(began))
+		}
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		search(gone)
+		wg.Go(func() {
+			if w := search(t.Context()); w.Code != http.StatusOK {
+				t.Errorf("one that had to wait: status %d", w.Code)
+			}
+		})
+		time.Sleep(searchWait / 2)
+		if now := reg.now.Load(); now != searchesAtOnce {
+			t.Errorf("%d searches read at a time", now)
+		}
+		close(reg.end)
+		wg.Wait()
+		if len(s.searching) != 0 {
+			t.Errorf("%d searches have not ended", len(s.searching))
+		}
+	})
+}
+
+// blockedSearch is a registry whose names take long to read.
+type blockedSearch struct {
+	*memory
+	end chan struct{}
+	now atomic.Int32
+}
+
+func (b *blockedSearch) Repos(ctx context.Context, q registry.RepoQuery) ([]registry.Repo, error) {
+	b.now.Add(1)
+	defer b.now.Add(-1)
+	<-b.end
+	return b.memory.Repos(ctx, q)
 }
 
 // TestSearchNothing: podman goes on to log in only when nobody is told so.

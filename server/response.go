@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -24,15 +25,16 @@ var (
 type response struct {
 	http.ResponseWriter
 	control http.ResponseController
-	head    bool // net/http leaves out the body
-	asked   bool // the request has a body
-	status  int  // 0 until the header is written
+	tcp     *net.TCPConn // for files; nil where they go through net/http
+	head    bool         // net/http leaves out the body
+	asked   bool         // the request has a body
+	status  int          // 0 until the header is written
 	sent    int64
 }
 
 func newResponse(w http.ResponseWriter, r *http.Request) *response {
 	return &response{
-		ResponseWriter: w, control: *http.NewResponseController(w),
+		ResponseWriter: w, control: *http.NewResponseController(w), tcp: tcpOf(r),
 		head: r.Method == http.MethodHead, asked: r.Body != nil && r.Body != http.NoBody,
 	}
 }
@@ -78,12 +80,16 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if !limited {
 		limit = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
+	send := inner.ReadFrom
+	if w.sendsDirectly(limit.R) {
+		send = func(src io.Reader) (int64, error) { return w.sendDirectly(inner, src) }
+	}
 	var total int64
 	for limit.N > 0 {
 		piece := &io.LimitedReader{R: limit.R, N: min(limit.N, blobPiece)}
 		size := piece.N
 		w.await(size)
-		n, err := inner.ReadFrom(piece)
+		n, err := send(piece)
 		total += n
 		limit.N -= n
 		w.sent += n

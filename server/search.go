@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"berth/oci"
 	"berth/registry"
@@ -52,7 +53,7 @@ func (s *Server) search(x *exchange) error {
 			return oci.Errorf(oci.PageInvalid, "n is not a number of entries")
 		}
 	}
-	repos, err := x.registry.Repos(x.r.Context(), registry.RepoQuery{Contains: term, Limit: min(limit, maxSearch)})
+	repos, err := s.find(x, registry.RepoQuery{Contains: term, Limit: min(limit, maxSearch)})
 	if err != nil {
 		return err
 	}
@@ -62,4 +63,20 @@ func (s *Server) search(x *exchange) error {
 	}
 	x.w.Header().Set("Cache-Control", "no-store")
 	return x.w.writeJSON(http.StatusOK, answer)
+}
+
+// find is Repos for one search at a time of the few that may read: each can
+// read the names of all repositories.
+func (s *Server) find(x *exchange, q registry.RepoQuery) ([]registry.Repo, error) {
+	wait := time.NewTimer(searchWait)
+	defer wait.Stop()
+	select {
+	case s.searching <- struct{}{}:
+	case <-x.r.Context().Done():
+		return nil, x.r.Context().Err()
+	case <-wait.C:
+		return nil, oci.Errorf(oci.TooManyRequests, "too many searches at once")
+	}
+	defer func() { <-s.searching }()
+	return x.registry.Repos(x.r.Context(), q)
 }

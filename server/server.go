@@ -73,12 +73,13 @@ type Options struct {
 
 // A Server is the handler of the main address. It is safe for concurrent use.
 type Server struct {
-	o        Options
-	prefix   string
-	memory   *semaphore.Weighted // bytes of manifests on their way in
-	decoding chan struct{}       // held while a manifest is parsed, or referrers are read
-	buffers  sync.Pool           // of *[]byte, for uploads
-	lines    sync.Mutex          // around AccessLog
+	o         Options
+	prefix    string
+	memory    *semaphore.Weighted // bytes of manifests on their way in
+	decoding  chan struct{}       // held while a manifest is parsed, or referrers are read
+	searching chan struct{}       // held while names are searched
+	buffers   buffers             // for content on its way in or out
+	lines     sync.Mutex          // around AccessLog
 }
 
 // New returns a Server.
@@ -97,14 +98,15 @@ func New(o Options) *Server {
 	o.MaxTags = pageLimit(o.MaxTags)
 	o.Headers = canonical(o.Headers)
 	s := &Server{
-		o:        o,
-		memory:   semaphore.NewWeighted(manifestMemory),
-		decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		o:         o,
+		memory:    semaphore.NewWeighted(manifestMemory),
+		decoding:  make(chan struct{}, runtime.GOMAXPROCS(0)),
+		searching: make(chan struct{}, searchesAtOnce),
+		buffers:   newBuffers(),
 	}
 	if prefix := strings.Trim(o.Prefix, "/"); prefix != "" {
 		s.prefix = "/" + prefix
 	}
-	s.buffers.New = func() any { return new(make([]byte, blobBuffer)) }
 	return s
 }
 
