@@ -107,6 +107,54 @@ func TestRefreshTokens(t *testing.T) {
 	}
 }
 
+// TestRefreshTokensOfOneUser: the one more than a user may have takes the place
+// of that which was idle the longest, and of nobody else's.
+func TestRefreshTokensOfOneUser(t *testing.T) {
+	db, ctx := open(t), t.Context()
+	store := db.Tokens()
+	add := func(id string, s auth.Subject, used time.Time) {
+		t.Helper()
+		if err := store.AddRefreshToken(ctx, token.RefreshToken{ID: id, Hash: []byte(id), Subject: s, Created: day, LastUsed: used}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := auth.Subject{Provider: "p", Name: "a"}
+	add("other provider", auth.Subject{Provider: "q", Name: "a"}, day.Add(-time.Hour))
+	add("other name", auth.Subject{Provider: "p", Name: "b"}, day.Add(-time.Hour))
+	add("in use", a, day)
+	add("idle", a, day.Add(time.Second))
+	mustUpdate(t, db, func(tx *Tx) error { // as many as there may be
+		_, err := tx.exec("test", `
+			WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+			INSERT INTO refresh_tokens (id, hash, provider, name, version, service, client, addr, created, last_used)
+			SELECT 'more ' || i, 'more ' || i, 'p', 'a', '', '', '', '', $2, $2 FROM n`, token.MaxRefreshTokens, micros(day.Add(time.Minute)))
+		return err
+	})
+	if err := store.TouchRefreshTokens(ctx, map[string]time.Time{"in use": day.Add(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	is := func(id string) bool {
+		_, err := store.RefreshToken(ctx, []byte(id))
+		return err == nil
+	}
+	if !is("idle") {
+		t.Error("one is gone though there are no more than there may be")
+	}
+	add("new", a, day.Add(2*time.Hour))
+	add("new of a clock that went back", a, day.Add(-time.Hour))
+	list, err := store.RefreshTokens(ctx, "a")
+	if err != nil || len(list) != token.MaxRefreshTokens+1 { // and the other provider's
+		t.Errorf("%d tokens, %v", len(list), err)
+	}
+	for id, want := range map[string]bool{
+		"idle": false, "in use": true, "new": true, "new of a clock that went back": true, "other provider": true, "other name": true,
+	} {
+		if is(id) != want {
+			t.Errorf("%s: %v", id, !want)
+		}
+	}
+}
+
 func TestSigningKeys(t *testing.T) {
 	db, ctx := open(t), t.Context()
 	store := db.Tokens()

@@ -23,10 +23,21 @@ func scanToken(r scanner) (token.RefreshToken, error) {
 }
 
 func (s tokens) AddRefreshToken(ctx context.Context, t token.RefreshToken) error {
-	return s.exec(ctx, nil, "add token", `
-		INSERT INTO refresh_tokens (id, hash, provider, name, version, service, client, addr, created, last_used)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		t.ID, t.Hash, t.Subject.Provider, t.Subject.Name, t.Version, t.Service, t.Client, t.Addr, micros(t.Created), micros(t.LastUsed))
+	return s.db.Update(ctx, func(tx *Tx) error {
+		_, err := tx.exec("add token", `
+			INSERT INTO refresh_tokens (id, hash, provider, name, version, service, client, addr, created, last_used)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+			t.ID, t.Hash, t.Subject.Provider, t.Subject.Name, t.Version, t.Service, t.Client, t.Addr, micros(t.Created), micros(t.LastUsed))
+		if err != nil {
+			return err
+		}
+		_, err = tx.exec("make room for a token", `
+			DELETE FROM refresh_tokens WHERE id IN (
+				SELECT id FROM refresh_tokens WHERE provider = $1 AND name = $2 AND id <> $3
+				ORDER BY last_used DESC, created DESC, id LIMIT $4 OFFSET $5)`,
+			t.Subject.Provider, t.Subject.Name, t.ID, token.MaxRefreshTokens, token.MaxRefreshTokens-1)
+		return err
+	})
 }
 
 func (s tokens) RefreshToken(ctx context.Context, hash []byte) (token.RefreshToken, error) {

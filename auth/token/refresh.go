@@ -14,7 +14,8 @@ import (
 
 // NewRefresh makes a refresh token for a login of id with a password, and
 // returns it: it is never to be had again. It serves that service alone. Client
-// and addr are kept to be shown in lists.
+// and addr are kept to be shown in lists. Where the user then has more than
+// MaxRefreshTokens, those that were idle the longest end, to the minute.
 func (i *Issuer) NewRefresh(ctx context.Context, id auth.Identity, service, client, addr string) (auth.Secret, error) {
 	if id.Anonymous() || id.Credential != "" {
 		return "", errors.New("a refresh token needs a user who logged in with a password")

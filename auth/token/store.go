@@ -32,9 +32,15 @@ type Key struct {
 // ErrNotExist is returned for a refresh token that is not there.
 var ErrNotExist = errors.New("no such token")
 
+// MaxRefreshTokens is how many refresh tokens one user has at most: machines that
+// log in anew with every job would fill the database.
+const MaxRefreshTokens = 1000
+
 // A Store keeps refresh tokens and keys durably. Every call is one
 // transaction. It is safe for concurrent use.
 type Store interface {
+	// AddRefreshToken adds t. Where its user then has more than
+	// MaxRefreshTokens, those that were idle the longest go.
 	AddRefreshToken(ctx context.Context, t RefreshToken) error
 	// RefreshToken returns the token of that hash. Errors: ErrNotExist.
 	RefreshToken(ctx context.Context, hash []byte) (RefreshToken, error)
