@@ -156,7 +156,7 @@ func (u *upload) name(ctx context.Context, b meta.Blob, damaged string) (meta.Bl
 	if u.named {
 		defer u.r.saved.hold(u.row.Owner)()
 	}
-	err := u.r.db.Update(ctx, func(tx *meta.Tx) error {
+	err := u.r.db.Grow(ctx, func(tx *meta.Tx) error {
 		if u.named {
 			err := tx.DeleteUpload(u.row.ID, u.row.Epoch)
 			if errors.Is(err, meta.ErrNotExist) {

@@ -67,13 +67,15 @@ var emptyDatabase = sync.OnceValues(func() (data []byte, err error) {
 	return os.ReadFile(path)
 })
 
-func openDB(t testing.TB) *meta.DB {
+func openDB(t testing.TB) *meta.DB { return openDBIn(t, t.TempDir()) }
+
+func openDBIn(t testing.TB, dir string) *meta.DB {
 	t.Helper()
 	data, err := emptyDatabase()
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "berth.db")
+	path := filepath.Join(dir, "berth.db")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (r *Registry) PutManifest(ctx context.Context, repo oci.Name, m registry.Ma
 	release := r.manifests.hold(names...)
 	defer r.absent.hold(m.Digest)()
 	var settled meta.Blob
-	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+	err = r.db.Grow(ctx, func(tx *meta.Tx) error {
 		if err := put.check(tx); err != nil {
 			return err
 		}

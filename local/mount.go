@@ -36,7 +36,7 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Dig
 		return describeBlob(b), err
 	}
 	now := r.o.Now()
-	err = r.db.Update(ctx, func(tx *meta.Tx) error {
+	err = r.db.Grow(ctx, func(tx *meta.Tx) error {
 		if b, err = source(tx, from, d); err != nil {
 			return err
 		}

@@ -13,8 +13,12 @@ import (
 )
 
 // StartUpload implements registry.Writer. The row is written when the upload is
-// suspended, and not at all when it is committed before.
+// suspended, and not at all when it is committed before. What could not be named
+// at the end is not taken in the first place.
 func (r *Registry) StartUpload(ctx context.Context, repo oci.Name, o registry.UploadOptions) (registry.Upload, error) {
+	if err := r.db.Room(); err != nil {
+		return nil, storage(err)
+	}
 	if o.Algorithm == "" {
 		o.Algorithm = oci.SHA256
 	}

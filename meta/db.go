@@ -31,7 +31,10 @@ const defaultReaders = 8
 type DB struct {
 	write *sql.DB // one connection
 	read  *sql.DB
-	log   string // path of the write-ahead log
+	// reserve is the path of a file that only takes up room. It is removed when
+	// there is no other, so that the log can be emptied and what is deleted can
+	// be written.
+	reserve string
 
 	readers chan *conn // nil stands for a connection not made yet
 	queue   chan *update
@@ -40,6 +43,7 @@ type DB struct {
 	once    sync.Once
 
 	writer           *conn // of the writer alone; nil until it is needed
+	isReserved       bool  // the writer's: all that should be is set aside
 	damaged          atomic.Bool
 	updates, commits atomic.Int64
 }
@@ -67,12 +71,13 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*DB, error) {
 		return nil, fmt.Errorf("create database: %w", err)
 	}
 	db := &DB{
-		log:     path + "-wal",
+		reserve: path + "-reserve",
 		readers: make(chan *conn, o.Readers),
 		queue:   make(chan *update),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	db.release()
 	if db.write, err = openPool(path, 1, false); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -180,6 +185,22 @@ func (db *DB) Close() error {
 	})
 	if err != nil {
 		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// release gives up what was set aside. Where that fails there is nothing better
+// to be done.
+func (db *DB) release() {
+	_ = os.Remove(db.reserve)
+	db.isReserved = false
+}
+
+// Room returns ErrNoSpace when the disk is nearly full: what is left is for
+// deletes, and for logins, without which nobody deletes.
+func (db *DB) Room() error {
+	if spare(filepath.Dir(db.reserve)) {
+		return fmt.Errorf("%w: what is left is kept for deletes", ErrNoSpace)
 	}
 	return nil
 }

@@ -387,7 +387,7 @@ func TestFullDisk(t *testing.T) {
 		var n int
 		return tx.row("test", "PRAGMA max_page_count = 1", nil, &n) // no page more than there are
 	})
-	err := db.Update(t.Context(), func(tx *Tx) error { return tx.PutSetting("a", strings.Repeat("x", 1<<20)) })
+	err := db.Grow(t.Context(), func(tx *Tx) error { return tx.PutSetting("a", strings.Repeat("x", 1<<20)) })
 	if !errors.Is(err, ErrNoSpace) {
 		t.Errorf("on a full disk: %v, want %v", err, ErrNoSpace)
 	}

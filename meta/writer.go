@@ -24,10 +24,28 @@ type update struct {
 // Update returns that error as it is.
 //
 // Updates run one after the other, and a few of them are committed together; an
-// error of one does not touch the others. fn must not wait for anything.
+// error of one does not touch the others. fn must not wait for anything. It is
+// called again where the disk was full, and what was set aside may help.
 // Errors: the context's, if fn was not called; ErrUnknownOutcome, ErrNoSpace,
 // ErrDamaged, ErrClosed.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
+	err := db.update(ctx, fn)
+	if errors.Is(err, ErrNoSpace) {
+		err = db.update(ctx, fn)
+	}
+	return err
+}
+
+// Grow is Update for what adds names: it returns ErrNoSpace while the disk is
+// still not quite full, as Room does.
+func (db *DB) Grow(ctx context.Context, fn func(*Tx) error) error {
+	if err := db.Room(); err != nil {
+		return err
+	}
+	return db.update(ctx, fn)
+}
+
+func (db *DB) update(ctx context.Context, fn func(*Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -126,10 +144,10 @@ func (db *DB) begin() error {
 			return fmt.Errorf("connect to the database: %w", translate(err))
 		}
 		db.writer = c
-		// The log may be full, and the disk too. Where it can be neither emptied
-		// nor given room, that is only harder to mend.
+		// The log may be full, and the disk too. Where it cannot be emptied, that
+		// is only harder to mend.
+		db.release()
 		_ = c.exec("PRAGMA wal_checkpoint(PASSIVE)")
-		_ = reserve(db.log)
 	}
 	if err := db.writer.exec("BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin to write: %w", translate(err))
@@ -137,11 +155,20 @@ func (db *DB) begin() error {
 	return nil
 }
 
+// setAside sets aside what is missing of the reserve, after a commit: what was
+// given up has then served.
+func (db *DB) setAside() {
+	if !db.isReserved {
+		db.isReserved = setAside(db.reserve)
+	}
+}
+
 func (db *DB) commit() error {
 	if err := db.writer.exec("COMMIT"); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, translate(err))
 	}
 	db.commits.Add(1)
+	db.setAside()
 	return nil
 }
 
