@@ -28,7 +28,8 @@ import (
 // A core is what a configuration stands for, without a server: the data, and
 // the gate in front of it. It holds the lock of the data until close.
 type core struct {
-	dir      string // of the lock, the local socket and, unless configured, the database
+	dir      string   // of the lock, the local socket and, unless configured, the database
+	disks    []string // folders on them, of blobs and database
 	lock     *os.File
 	db       *meta.DB
 	registry *local.Registry
@@ -80,6 +81,7 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	} else if err := checkAdopted(c.dir, database); err != nil {
 		return err
 	}
+	c.disks = []string{c.dir, filepath.Dir(database)}
 	if c.lock, err = lockData(c.dir); err != nil {
 		return err
 	}

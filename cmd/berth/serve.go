@@ -73,7 +73,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 		return err
 	}
 	r := &running{src: src, cfg: cfg, ruling: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
-		metrics: newMetrics(core.verifier.Stats)}
+		metrics: newMetrics(core.verifier.Stats), space: newSpace(core.disks...)}
 	r.metrics.gauge("berth_credentials_expiring", "Robots and personal tokens that expire within 14 days.", core.robots.Expiring)
 	return errors.Join(r.run(ctx), core.close())
 }
@@ -97,6 +97,7 @@ type running struct {
 	health   health
 	refusals admin.Refusals
 	metrics  *metrics
+	space    *space
 	servers  []listening
 	failed   chan error
 	work     sync.WaitGroup
@@ -106,6 +107,7 @@ func (r *running) run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer r.work.Wait()
 	defer stop()
+	r.health.watch("storage", r.space.degraded)
 	if r.core.htpasswd != nil {
 		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)
 	}
@@ -233,7 +235,7 @@ func (r *running) serverOptions() server.Options {
 		MaxTags:        c.Tags.MaxTags,
 		Health:         func(context.Context) (bool, []string) { return true, r.health.degraded() },
 		Refused:        r.refused,
-		Meter:          r.metrics,
+		Meter:          r.space.meter(r.metrics),
 		Metrics:        r.metrics.handler(),
 		Log:            r.log,
 	}
