@@ -38,9 +38,9 @@ func (s *server) client(i int) *client { return s.clientFrom(i, "127.0.0.1") }
 // connections come from.
 func (s *server) clientFrom(i int, addr string) *client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(addr)}}
-	return &client{id: i, base: "http://" + s.addr, user: userName(i), http: &http.Client{
+	return &client{id: i, base: s.base(), user: userName(i), http: &http.Client{
 		Timeout:   30 * time.Second,
-		Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 16},
+		Transport: &http.Transport{DialContext: dialer.DialContext, MaxIdleConnsPerHost: 16, TLSClientConfig: s.tls},
 	}}
 }
 
@@ -84,6 +84,12 @@ func (c *client) doContext(ctx context.Context, method, path string, body []byte
 func digestOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func digestOfAll(r io.Reader) (string, error) {
+	h := sha256.New()
+	_, err := io.Copy(h, r)
+	return "sha256:" + hex.EncodeToString(h.Sum(nil)), err
 }
 
 // randomBytes returns n bytes that were never there before.

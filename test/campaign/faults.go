@@ -9,31 +9,78 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
+
+	"golang.org/x/crypto/bcrypt"
 )
 
-// full fills the disk of the blobs and the database, and that of the database
-// alone, and makes room again.
+// full fills the disk of the blobs and the database, that of each alone, and that
+// of the log, and makes room again.
 func (c *campaign) full(rounds int) error {
-	for _, alone := range []bool{false, true} {
-		if err := c.fullDisk(alone, rounds); err != nil {
-			return err
+	for _, what := range []string{"both", "blobs", "database"} {
+		if err := c.fullDisk(what, rounds); err != nil {
+			return fmt.Errorf("full disk of %s: %w", what, err)
 		}
 	}
-	c.report.note("%d deletes had to wait for room in the database", c.waited)
-	return nil
+	return c.fullLog()
 }
 
-func (c *campaign) fullDisk(databaseAlone bool, rounds int) error {
-	name := map[bool]string{false: "both", true: "database"}[databaseAlone]
-	v, err := newMemory(filepath.Join(c.dir, name), 48<<10)
+// fullLog has the server write its log to a disk that is full: that is no reason
+// not to serve.
+func (c *campaign) fullLog() error {
+	v, err := newMemory(filepath.Join(c.dir, "log"), 1<<10)
 	if err != nil {
 		return err
 	}
 	defer v.close()
-	data, db := filepath.Join(v.dir, "data"), ""
-	if databaseAlone {
-		data, db = filepath.Join(c.dir, "data"), filepath.Join(v.dir, "berth.db")
+	s, err := c.newServer(filepath.Join(c.dir, "data-log"), "", bcrypt.MinCost)
+	if err != nil {
+		return err
+	}
+	s.log = filepath.Join(v.dir, "berth.log")
+	if err := s.start(); err != nil {
+		return err
+	}
+	defer func() { s.kill() }()
+	p := &pusher{client: s.client(0), c: c, repo: "log/app", common: [][]byte{randomBytes(1000)}}
+	defer p.close()
+	if err := fill(v, filepath.Join(v.dir, "ballast"), 0); err != nil {
+		return err
+	}
+	for range 20 {
+		img, ok := p.mustPush()
+		if !ok {
+			c.report.broken("push with a full log: not acknowledged")
+			break
+		}
+		if value, wrong, err := p.lookManifest(p.repo, img.tag); err != nil || value != img.digest {
+			c.report.broken("read with a full log: %s %s %v", value, wrong, err)
+		}
+		if p.deleteTag() != acknowledged {
+			c.report.broken("delete with a full log: not acknowledged")
+		}
+	}
+	if !s.alive() {
+		return errors.New("berth ended with a full log")
+	}
+	defer c.history.forget()
+	return c.checkAll(s)
+}
+
+func (c *campaign) fullDisk(what string, rounds int) error {
+	v, err := newMemory(filepath.Join(c.dir, what), 48<<10)
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	data, db := filepath.Join(v.dir, "data"), filepath.Join(v.dir, "berth.db")
+	switch what {
+	case "blobs":
+		db = filepath.Join(c.dir, "blobs.db")
+	case "database":
+		data = filepath.Join(c.dir, "data")
 	}
 	s, err := c.startServer(data, db)
 	if err != nil {
@@ -45,7 +92,7 @@ func (c *campaign) fullDisk(databaseAlone bool, rounds int) error {
 		if c.ctx.Err() != nil {
 			break
 		}
-		if err := c.fillAndFree(v, p, databaseAlone); err != nil {
+		if err := c.fillAndFree(s, v, p); err != nil {
 			return err
 		}
 		if !s.alive() {
@@ -59,7 +106,7 @@ func (c *campaign) fullDisk(databaseAlone bool, rounds int) error {
 
 // fillAndFree is one round: until the disk is full, a look at what goes on, and
 // room again.
-func (c *campaign) fillAndFree(v *volume, p *pusher, databaseAlone bool) error {
+func (c *campaign) fillAndFree(s *server, v *volume, p *pusher) error {
 	img, ok := p.mustPush()
 	if !ok {
 		return errors.New("push with room: not acknowledged")
@@ -77,7 +124,13 @@ func (c *campaign) fillAndFree(v *volume, p *pusher, databaseAlone bool) error {
 	if value, wrong, err := p.lookManifest(p.repo, img.tag); err != nil || value != img.digest {
 		c.report.broken("read from a full disk: %s %s %v", value, wrong, err)
 	}
-	c.deleteOnFull(p, img, databaseAlone)
+	p.images = []image{img}
+	if p.deleteTag() != acknowledged {
+		c.report.broken("a delete on a full disk was not done")
+	}
+	if parts, err := s.degraded(); err != nil || !slices.Contains(parts, "storage") {
+		c.report.broken("a full disk does not show: %v, %v", parts, err)
+	}
 	if err := errors.Join(os.Remove(ballast), os.Remove(ballast+".rest")); err != nil {
 		return err
 	}
@@ -92,22 +145,6 @@ func (c *campaign) fillAndFree(v *volume, p *pusher, databaseAlone bool) error {
 		p.deleteManifest()
 	}
 	return nil
-}
-
-// deleteOnFull deletes a tag. Where the database itself has filled its disk, its
-// log cannot be emptied, and a delete may have to wait for room.
-func (c *campaign) deleteOnFull(p *pusher, img image, databaseAlone bool) {
-	for range 2 { // the first may find the log full, and empty it
-		p.images = []image{img}
-		if p.deleteTag() == acknowledged {
-			return
-		}
-	}
-	if databaseAlone {
-		c.waited++
-	} else {
-		c.report.broken("two deletes on a full disk were not done")
-	}
 }
 
 // fill writes a file that leaves so many bytes of the disk.
@@ -198,6 +235,9 @@ func (c *campaign) eio(rounds int) error {
 			return err
 		}
 		failed += n
+		if err := c.failingReads(s, p, i); err != nil {
+			return err
+		}
 		c.report.Rounds++
 		if i%5 == 4 { // what could be lost with the process?
 			s.kill()
@@ -237,6 +277,36 @@ func (c *campaign) failing(s *server, p *pusher, inject string) (failed int, err
 		c.report.broken("after %s the same cannot be pushed again", inject)
 	}
 	return failed, nil
+}
+
+// failingReads pulls while reads of files and of the database fail. A pull that
+// is whole must be right, and all can be pulled afterwards.
+func (c *campaign) failingReads(s *server, p *pusher, round int) error {
+	img, ok := p.mustPush()
+	if !ok {
+		return errors.New("push of an image to read: not acknowledged")
+	}
+	call := []string{"sendfile", "pread64"}[round%2]
+	t, err := s.trace(fmt.Sprintf("%s:error=EIO:when=%d+2", call, 1+round%3))
+	if err != nil {
+		return err
+	}
+	for range 3 {
+		for _, reference := range []string{img.tag, img.digest} {
+			value, wrong, err := p.lookManifest(p.repo, reference)
+			if err == nil && value != "" && value != img.digest || strings.Contains(wrong, "other digest") || strings.Contains(wrong, "are called") {
+				c.report.broken("a read that fails: %s %s", value, wrong)
+			}
+		}
+	}
+	t.detach()
+	if !s.alive() {
+		return errors.New("berth ended when a read failed")
+	}
+	if value, wrong, err := p.lookManifest(p.repo, img.tag); err != nil || value != img.digest {
+		c.report.broken("after %s failed: %q %s %v", call, value, wrong, err)
+	}
+	return nil
 }
 
 // readonly has the file system turn read-only, as ext4 does after an error.

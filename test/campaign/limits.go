@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,34 +11,17 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 )
 
-// An attack holds the server up in some way. It opens what it needs, and close
-// ends it.
-type attack struct {
-	name   string
-	memory int // MiB that it may cost
-	open   func(*attackers) error
-}
-
 var attacks = []attack{
-	{"300 stalled manifests", 128, (*attackers).stalledManifests},
-	{"300 half headers", 64, (*attackers).halfHeaders},
-	{"500 slow readers", 128, (*attackers).slowReaders},
-	{"10,000 idle connections", 256, (*attackers).idle},
-	{"10,000 HTTP/2 streams a second that are reset", 64, (*attackers).resets},
-	{"HTTP/2 headers without an end", 64, (*attackers).continuations},
-}
-
-// attackers are clients that misbehave, with the connections they hold.
-type attackers struct {
-	s     *server
-	large string // digest of a large blob
-	ctx   context.Context
-	conns []net.Conn
-	wg    sync.WaitGroup
+	{name: "300 stalled manifests", grow: 128, open: (*attackers).stalledManifests},
+	{name: "300 half headers", grow: 64, open: (*attackers).halfHeaders},
+	{name: "300 half-closed connections", grow: 64, open: (*attackers).halfClosed},
+	{name: "500 slow readers", grow: 128, open: (*attackers).slowReaders},
+	{name: "10,000 idle connections", grow: 256, open: (*attackers).idle},
+	{name: "10,000 HTTP/2 streams a second that are reset", grow: 64, open: (*attackers).resets},
+	{name: "HTTP/2 headers without an end", grow: 64, open: (*attackers).continuations},
 }
 
 // limits attacks the server in every way, pulls beside it, and looks at what the
@@ -54,16 +36,17 @@ func (c *campaign) limits(rounds int) error {
 	if err != nil {
 		return err
 	}
-	large := randomBytes(8 << 20)
-	if r, err := p.pushBlob(p.repo, large); err != nil || r.status != http.StatusCreated {
-		return fmt.Errorf("push a large blob: %w", err)
+	large, err := p.pushLarge()
+	if err != nil {
+		return err
 	}
 	for range rounds {
 		for _, a := range attacks {
 			if err := c.ctx.Err(); err != nil {
 				return err
 			}
-			if err := c.attack(s, p, a, digestOf(large)); err != nil {
+			a.large = large
+			if err := c.attack(s, p, a); err != nil {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}
 		}
@@ -76,81 +59,6 @@ func (c *campaign) limits(rounds int) error {
 		c.report.Rounds++
 	}
 	return c.checkAll(s)
-}
-
-func (c *campaign) attack(s *server, p *probe, a attack, large string) error {
-	usual, err := p.measure(2 * time.Second)
-	if err != nil {
-		return err
-	}
-	before, err := s.usage()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	at := &attackers{s: s, large: large, ctx: ctx}
-	if err := a.open(at); err != nil {
-		return err
-	}
-	time.Sleep(time.Second) // what it costs to hold out, not to begin
-	beside, err := p.measure(3 * time.Second)
-	if err != nil {
-		return fmt.Errorf("pull beside: %w", err)
-	}
-	during, err := s.usage()
-	if err != nil {
-		return err
-	}
-	held := len(at.conns)
-	cancel()
-	at.close()
-	after, err := s.settled(before)
-	if err != nil {
-		return err
-	}
-	grown := (during.memory - before.memory) >> 10
-	c.report.note("%s: p99 %v, usual %v (%.1fx); %+d MiB (%d in all), %d connections", a.name, beside.p99.Round(10*time.Microsecond),
-		usual.p99.Round(10*time.Microsecond), float64(beside.p99)/float64(usual.p99), grown, during.memory>>10, held)
-	if grown > a.memory {
-		c.report.broken("%s cost %d MiB, more than %d", a.name, grown, a.memory)
-	}
-	if after.goroutines > before.goroutines+10 || after.files > before.files+10 {
-		c.report.broken("after %s: %v, before: %v", a.name, after, before)
-	}
-	return nil
-}
-
-func (at *attackers) close() {
-	for _, conn := range at.conns {
-		conn.Close()
-	}
-	at.wg.Wait()
-}
-
-// dial opens n connections and writes the same to each, without waiting for what
-// is not taken.
-func (at *attackers) dial(n int, first func(i int) []byte) error {
-	for i := range n {
-		conn, err := net.Dial("tcp", at.s.addr)
-		if err != nil {
-			return fmt.Errorf("connection %d: %w", i, err)
-		}
-		at.conns = append(at.conns, conn)
-		if data := first(i); data != nil {
-			at.wg.Go(func() { conn.Write(data) })
-		}
-	}
-	return nil
-}
-
-func (at *attackers) head(method, path, more string) string {
-	req, err := http.NewRequest(method, "http://"+at.s.addr+path, nil)
-	if err != nil {
-		panic(err) // of a literal
-	}
-	req.SetBasicAuth(userName(0), password(userName(0)))
-	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: %s\r\nAuthorization: %s\r\n%s\r\n", method, path, at.s.addr, req.Header.Get("Authorization"), more)
 }
 
 func (at *attackers) stalledManifests() error {
@@ -166,6 +74,22 @@ func (at *attackers) halfHeaders() error {
 	return at.dial(300, func(int) []byte {
 		return []byte("GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Half: " + strings.Repeat("x", 30_000))
 	})
+}
+
+// halfClosed ask for a large blob, say that nothing more will come, and read
+// nothing.
+func (at *attackers) halfClosed() error {
+	head := []byte(at.head("GET", "/v2/probe/app/blobs/"+at.large, ""))
+	if err := at.dial(300, func(int) []byte { return head }); err != nil {
+		return err
+	}
+	at.wg.Wait()
+	for _, conn := range at.conns {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // slowReaders read a kilobyte now and then.

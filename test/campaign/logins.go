@@ -54,41 +54,47 @@ func addUser(path, name string, cost int) error {
 	return errors.Join(err, f.Close())
 }
 
-// wrongLogins has a hundred clients guess the owner's password, from one address
-// and then from many.
+// wrongLogins has a hundred clients guess the owner's password, from many
+// addresses and then from one, with pulls in windows that are quiet and beside
+// them in turn.
 func (c *campaign) wrongLogins(s *server) error {
 	p, err := c.newProbe(s)
 	if err != nil {
 		return err
 	}
-	usual, err := p.measure(3 * time.Second)
-	if err != nil {
-		return err
-	}
-	c.report.note("pulls as usual: %v", usual)
-	attacks := []struct {
+	floods := []struct {
 		name string
-		from func(i int) string
+		from func(window, i int) string
 	}{
-		{"one address", func(int) string { return "127.9.9.9" }},
-		{"100 addresses", func(i int) string { return fmt.Sprintf("127.9.10.%d", i+1) }},
+		{"100 addresses", func(window, i int) string { return fmt.Sprintf("127.9.%d.%d", 10+window, i+1) }},
+		{"one address", func(window, _ int) string { return fmt.Sprintf("127.9.9.%d", 9-attackWindows+1+window) }},
 	}
-	for _, a := range attacks {
-		flooded := make(chan map[string]int, 1)
-		go func() {
-			flooded <- parallel(wrongUsers, func(i int) string { return c.guess(s, a.from(i), fmt.Sprintf("wrong %s %d", a.name, i)) })
-		}()
-		beside, err := p.measure(3 * time.Second)
-		if err != nil {
-			return fmt.Errorf("pull beside wrong logins: %w", err)
+	for _, f := range floods {
+		var times comparison
+		counts := make(map[string]int)
+		for window := range attackWindows {
+			quiet, err := p.measure(windowTime)
+			if err != nil {
+				return err
+			}
+			beside, err := p.measureBeside(func() {
+				for answer, n := range parallel(wrongUsers, func(i int) string {
+					return c.guess(s, f.from(window, i), fmt.Sprintf("wrong %s %d %d", f.name, window, i))
+				}) {
+					counts[answer] += n
+				}
+			})
+			if err != nil {
+				return fmt.Errorf("pull beside wrong logins: %w", err)
+			}
+			times.add(quiet, beside)
 		}
-		counts := <-flooded
-		c.report.note("%d wrong logins at a time from %s: pulls %v (%.1fx), answers %v", wrongUsers, a.name, beside,
-			float64(beside.p99)/float64(usual.p99), counts)
-		if counts["401"]+counts["429"] != wrongUsers {
-			c.report.broken("wrong logins from %s were answered %v", a.name, counts)
+		c.heldUp(fmt.Sprintf("%d wrong logins at a time from %s", wrongUsers, f.name), times)
+		c.report.note("they are answered %s", inOrder(counts))
+		if counts["401"]+counts["429"] != attackWindows*wrongUsers {
+			c.report.broken("wrong logins from %s were answered %v", f.name, counts)
 		}
-		if a.name == "one address" && counts["429"] == 0 {
+		if f.name == "one address" && counts["429"] == 0 {
 			c.report.broken("nobody was told to wait")
 		}
 	}

@@ -39,11 +39,15 @@ var parts = []part{
 	{"power", 100, "power cut under four pushers", (*campaign).power},
 	{"term", 20, "SIGTERM under four pushers", (*campaign).term},
 	{"mixed", 20, "minutes of load of every kind", (*campaign).mixed},
-	{"full", 10, "full disk, for bytes and for the database", (*campaign).full},
-	{"eio", 60, "fsync fails with EIO", (*campaign).eio},
+	{"torn", 10, "power cut in the midst of a large blob", (*campaign).torn},
+	{"full", 10, "full disk, for bytes, for the database and for the log", (*campaign).full},
+	{"eio", 60, "reads, writes and syncs fail with EIO", (*campaign).eio},
 	{"readonly", 5, "the file system turns read-only", (*campaign).readonly},
 	{"damage", 100, "flipped, cut, emptied, swapped, deleted files", (*campaign).damage},
 	{"limits", 1, "stalled, slow, idle and flooding clients", (*campaign).limits},
+	{"slow", 1, "10,000 slow clients, and as many at once", (*campaign).slow},
+	{"memory", 10, "GiB in little memory", (*campaign).memory},
+	{"writers", 40, "50 writers of the same tags", (*campaign).writers},
 	{"logins", 200, "parallel wrong logins; known and unknown users", (*campaign).logins},
 	{"races", 1000, "uploads overtaken and raced", (*campaign).races},
 }
@@ -55,7 +59,6 @@ type campaign struct {
 	dir     string // of this part
 	history *history
 	report  report
-	waited  int // deletes, for room on a full disk
 }
 
 func main() {

@@ -47,6 +47,19 @@ func (c *campaign) newProbe(s *server) (*probe, error) {
 	return &probe{p.client, p.repo, img.tag, digestOf(layer)}, nil
 }
 
+// pushLarge pushes a blob that takes long to read slowly, and returns its digest.
+func (p *probe) pushLarge() (string, error) {
+	data := randomBytes(8 << 20)
+	r, err := p.pushBlob(p.repo, data)
+	if err == nil && r.status != http.StatusCreated {
+		err = &statusError{r}
+	}
+	if err != nil {
+		return "", fmt.Errorf("push a large blob: %w", err)
+	}
+	return digestOf(data), nil
+}
+
 // pull is what is measured.
 func (p *probe) pull() error {
 	for _, path := range []string{"/manifests/" + p.tag, "/blobs/" + p.layer} {
@@ -63,8 +76,33 @@ func (p *probe) pull() error {
 
 // measure pulls for a while.
 func (p *probe) measure(d time.Duration) (latency, error) {
+	end := time.Now().Add(d)
+	return p.measureUntil(func() bool { return time.Now().After(end) })
+}
+
+// measureBeside pulls while others are at work.
+func (p *probe) measureBeside(others func()) (latency, error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		others()
+	}()
+	l, err := p.measureUntil(func() bool {
+		select {
+		case <-done:
+			return true
+		default:
+			return false
+		}
+	})
+	<-done
+	return l, err
+}
+
+// measureUntil pulls until over says so.
+func (p *probe) measureUntil(over func() bool) (latency, error) {
 	var times []time.Duration
-	for end := time.Now().Add(d); time.Now().Before(end); {
+	for !over() {
 		began := time.Now()
 		if err := p.pull(); err != nil {
 			return latency{}, err
@@ -73,6 +111,43 @@ func (p *probe) measure(d time.Duration) (latency, error) {
 		time.Sleep(2 * time.Millisecond)
 	}
 	return summarize(times), nil
+}
+
+const (
+	mostSlower = 2                    // times as long as usual may a pull take beside others,
+	noise      = 3 * time.Millisecond // and so much longer in any case
+)
+
+// A comparison is how long pulls took when all was quiet and beside others, in
+// windows that take turns: the median of the windows counts, so that one hiccup
+// of the machine decides nothing.
+type comparison struct {
+	quiet, beside []latency
+}
+
+func (c *comparison) add(quiet, beside latency) {
+	c.quiet, c.beside = append(c.quiet, quiet), append(c.beside, beside)
+}
+
+// middle returns the medians of each percentile.
+func middle(windows []latency) latency {
+	var p50, p99 []time.Duration
+	count := 0
+	for _, l := range windows {
+		p50, p99, count = append(p50, l.p50), append(p99, l.p99), count+l.count
+	}
+	return latency{count, summarize(p50).p50, summarize(p99).p50}
+}
+
+// heldUp notes how long pulls took beside what, and counts it as broken when they
+// were held up.
+func (c *campaign) heldUp(what string, times comparison) {
+	quiet, beside := middle(times.quiet), middle(times.beside)
+	c.report.note("%s: p99 %v, usual %v (%.1fx)", what, beside.p99.Round(10*time.Microsecond), quiet.p99.Round(10*time.Microsecond),
+		float64(beside.p99)/float64(quiet.p99))
+	if beside.p99 > mostSlower*quiet.p99 && beside.p99-quiet.p99 > noise {
+		c.report.broken("%s holds up others: %v, usual %v", what, times.beside, times.quiet)
+	}
 }
 
 // parallel calls do n times at once and counts what it returns.

@@ -3,6 +3,8 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -26,9 +28,12 @@ type server struct {
 	config string // path
 	data   string
 	db     string // path of the database
+	log    string // path
 	addr   string
-	debug  string // address
-	files  uint64 // limit of open files; as it is when 0
+	debug  string      // address
+	files  uint64      // limit of open files; as it is when 0
+	tls    *tls.Config // of its clients; nil for plain HTTP
+	memory uint64      // bytes of memory that it can have; as it is when 0
 
 	cmd    *exec.Cmd
 	exited chan struct{}
@@ -46,7 +51,7 @@ func password(u string) string {
 // newServer writes a configuration over the folder data, with the passwords of
 // the pushers hashed at cost. The server is not started.
 func (c *campaign) newServer(data, db string, cost int) (*server, error) {
-	s := &server{c: c, data: data, db: db, config: filepath.Join(c.dir, "config.yml")}
+	s := &server{c: c, data: data, db: db, config: filepath.Join(c.dir, "config.yml"), log: filepath.Join(c.dir, "berth.log")}
 	if db == "" {
 		s.db = filepath.Join(data, "berth.db")
 	}
@@ -107,14 +112,16 @@ func freeAddr() (string, error) {
 
 // start runs berth and returns when it serves, noting how long that took.
 func (s *server) start() error {
-	log, err := os.OpenFile(filepath.Join(s.c.dir, "berth.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
 	args := []string{s.c.bin, "serve", s.config}
-	if s.files > 0 {
-		args = append([]string{"prlimit", "--nofile=" + strconv.FormatUint(s.files, 10)}, args...)
+	for limit, n := range map[string]uint64{"--nofile=": s.files, "--data=": s.memory} {
+		if n > 0 {
+			args = append([]string{"prlimit", limit + strconv.FormatUint(n, 10)}, args...)
+		}
 	}
 	began := time.Now()
 	s.cmd = exec.Command(args[0], args[1:]...)
@@ -147,13 +154,32 @@ func (s *server) start() error {
 }
 
 func (s *server) isReady() bool {
-	client := http.Client{Timeout: time.Second}
-	resp, err := client.Get("http://" + s.addr + "/readyz")
+	_, err := s.degraded()
+	return err == nil
+}
+
+// degraded returns the names of the parts that are not well.
+func (s *server) degraded() ([]string, error) {
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{TLSClientConfig: s.tls, DisableKeepAlives: true}}
+	resp, err := client.Get(s.base() + "/readyz")
 	if err != nil {
-		return false
+		return nil, err
 	}
-	resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("not ready: status %d", resp.StatusCode)
+	}
+	var said struct{ Degraded []string }
+	err = json.NewDecoder(resp.Body).Decode(&said)
+	return said.Degraded, err
+}
+
+// base returns the address as clients spell it.
+func (s *server) base() string {
+	if s.tls != nil {
+		return "https://" + s.addr
+	}
+	return "http://" + s.addr
 }
 
 // alive reports whether the process runs.
