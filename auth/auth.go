@@ -142,6 +142,14 @@ type Recognizer interface {
 	Recognizes(c Credentials) bool
 }
 
+// An Unremembered is a Recognizer that is shown its credentials every time that
+// they are presented: they run out soon, or who presents them from where
+// matters. To judge them must be cheap.
+type Unremembered interface {
+	Recognizer
+	Unremembered()
+}
+
 // An Attempt is one presentation of credentials whose answer was not simply
 // remembered.
 type Attempt struct {

@@ -54,6 +54,30 @@ func guessed(err error) bool {
 	return errors.Is(err, ErrBadCredentials) && !(errors.As(err, &rejected) && rejected.Told != "")
 }
 
+// judge asks a backend that wants to see its credentials each time, within the
+// throttle.
+func (v *Verifier) judge(ctx context.Context, r Recognizer, c Credentials) (Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, longestVerify)
+	defer cancel()
+	end, err := v.throttle.begin(ctx, c)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := recognized(ctx, r, c)
+	end(guessed(err))
+	return id, err
+}
+
+// recognized asks the backend that knows c by its form: who is not its own is
+// nobody's.
+func recognized(ctx context.Context, r Recognizer, c Credentials) (Identity, error) {
+	id, err := r.Authenticate(ctx, c)
+	if errors.Is(err, ErrNoMatch) {
+		err = ErrBadCredentials
+	}
+	return id, err
+}
+
 // holderOf asks the backends that give out credentials of their own who is here
 // by that of s.
 func (v *Verifier) holderOf(ctx context.Context, s Subject) (Identity, error) {

@@ -84,6 +84,34 @@ func TestExpiredSecretIsNoGuess(t *testing.T) {
 	}
 }
 
+// fleeting is a Recognizer that wants to see its credentials each time.
+type fleeting struct{ secrets }
+
+func (fleeting) Unremembered() {}
+
+func TestUnrememberedCredentialsAreShownEachTime(t *testing.T) {
+	jobs := fleeting{secrets{newBackend("jobs", map[string]backendUser{"k1": {}})}}
+	var told int
+	v := NewVerifier([]Authenticator{jobs}, Options{Hasher: quick(), Attempted: func(context.Context, Attempt) { told++ }})
+	for range 3 {
+		if id, err := v.Verify(context.Background(), login("any", "secret-k1")); err != nil || id.Credential != "k1" {
+			t.Errorf("got %+v, %v", id, err)
+		}
+	}
+	if n := jobs.asked.Load(); n != 3 || told != 3 {
+		t.Errorf("shown %d times and told %d times, want 3", n, told)
+	}
+	var throttled *ThrottledError
+	for range wrongPerAccount {
+		if _, err := v.Verify(context.Background(), login("any", "secret-k2")); !errors.Is(err, ErrBadCredentials) {
+			t.Errorf("a wrong one: %v", err)
+		}
+	}
+	if _, err := v.Verify(context.Background(), login("any", "secret-k2")); !errors.As(err, &throttled) {
+		t.Errorf("one too many: %v", err)
+	}
+}
+
 // folding is a backend that does not look at case, as directories do not.
 type folding struct{ *backend }
 

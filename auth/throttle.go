@@ -52,8 +52,8 @@ func newThrottle(perAccount, perAddress int, now func() time.Time) *throttle {
 	}
 }
 
-// network returns what counts as one address: an IPv6 host has 2^64 of them.
-func network(a netip.Addr) netip.Addr {
+// Network returns what counts as one address: an IPv6 host has 2^64 of them.
+func Network(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if a.Is6() {
 		p, _ := a.Prefix(64)
@@ -143,7 +143,7 @@ func (t *throttle) find(c Credentials) (place, error) {
 	if now.Sub(t.swept) > wrongWindow {
 		t.sweep(now)
 	}
-	addr := network(c.Addr)
+	addr := Network(c.Addr)
 	p := place{byAccount: guesser{addr, c.User}, byAddress: guesser{addr, ""}}
 	var known, alsoKnown bool
 	p.address, known = t.window(p.byAddress, now)

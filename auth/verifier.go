@@ -233,6 +233,10 @@ func (v *Verifier) verify(ctx context.Context, c Credentials) (id Identity, reme
 	if !plausible(c) {
 		return Identity{}, false, ErrBadCredentials
 	}
+	if r, ok := v.recognizer(c).(Unremembered); ok {
+		id, err = v.judge(ctx, r, c)
+		return id, false, err
+	}
 	key := v.key(c)
 	if id, ok := v.rememberedRight(ctx, key); ok {
 		v.counts.cacheHits.Add(1)
@@ -252,7 +256,7 @@ func (v *Verifier) verifyAnew(ctx context.Context, key credentialKey, c Credenti
 	}
 	// One verification for all that wait for the same, whoever of them leaves;
 	// but each address has its own, as it is throttled by itself.
-	flight := string(key[:]) + network(c.Addr).String()
+	flight := string(key[:]) + Network(c.Addr).String()
 	result := v.flights.DoChan(flight, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), longestVerify)
 		defer cancel()
@@ -281,10 +285,7 @@ func (v *Verifier) verifyNow(ctx context.Context, key credentialKey, c Credentia
 		return Identity{}, err
 	}
 	if r := v.recognizer(c); r != nil {
-		id, err := r.Authenticate(ctx, c)
-		if errors.Is(err, ErrNoMatch) {
-			err = ErrBadCredentials
-		}
+		id, err := recognized(ctx, r, c)
 		end(guessed(err))
 		if err == nil {
 			v.right.Set(key, rightEntry{id, v.now().Add(v.remember)})
