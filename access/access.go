@@ -34,6 +34,9 @@ type Caller struct {
 	// then nothing beyond Ceiling is granted, whatever the rules say.
 	Bearer  bool
 	Ceiling []auth.Scope
+	// Outside is set for a bearer whose token is of a token server that is not
+	// this one, which decided by its own rules what the token is for.
+	Outside bool
 	// Expired is set for a bearer whose token has run out within the last
 	// hour: it serves the uploads that its holder began, and nothing else.
 	Expired bool

@@ -77,6 +77,9 @@
 // bearer whose token has run out may push or create, and who asks must see to
 // it that this serves an upload that was begun before.
 //
+// The token of an outside token server is a ceiling like any other where there
+// are rules. Where there are none, it alone says what its bearer may do.
+//
 // # Limits
 //
 // A caller who is here by a credential with a limit may do nothing that the

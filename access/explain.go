@@ -49,6 +49,10 @@ func (p *Policy) Explain(r Request) Explanation {
 	case reasonNoRequest:
 		return e
 	case reasonCeiling:
+		if p.leaves(r.Caller) {
+			e.Reason = "the token is only for " + ceiling(r.Caller)
+			return e
+		}
 		// A token is for what the rules allowed when it was made: where they
 		// still do not, they are the reason.
 		byRules := p.decide(&r)

@@ -12,6 +12,9 @@ import (
 // scope of a token has been asked for when the list was (Decide). nil is all
 // there are.
 func (p *Policy) Visible(c *Caller) *registry.Visibility {
+	if p.leaves(c) {
+		return nil // as Distribution lists
+	}
 	caller := *c
 	caller.Bearer, caller.Ceiling = false, nil
 	return p.visibility(&caller, List)

@@ -28,6 +28,20 @@ type Tokens interface {
 	JWKS() []byte
 }
 
+// An Outside is a token server that is not this one: clients are sent there, and
+// its tokens are believed.
+type Outside struct {
+	// Realm is its address. When empty it is behind Path on the host of the
+	// request.
+	Realm   string
+	Path    string
+	Service string // whom its tokens are for
+	// Tokens verifies them; a token.Outside is meant.
+	Tokens interface {
+		Verify(ctx context.Context, raw string) (token.Claims, error)
+	}
+}
+
 // authenticate settles who is calling. Without credentials it is nobody, and
 // with wrong ones it is an error: never nobody.
 func (s *Server) authenticate(x *exchange) error {
@@ -44,7 +58,7 @@ func (s *Server) authenticate(x *exchange) error {
 	if c, ok := auth.ParseBasic(headers[0]); ok {
 		return s.authenticateBasic(x, c)
 	}
-	if raw, ok := auth.ParseBearer(headers[0]); ok && s.o.Tokens != nil {
+	if raw, ok := auth.ParseBearer(headers[0]); ok && (s.o.Tokens != nil || s.o.Outside != nil) {
 		return s.authenticateBearer(x, raw)
 	}
 	return auth.ErrBadCredentials
@@ -73,7 +87,7 @@ func (s *Server) verify(ctx context.Context, c auth.Credentials) (auth.Identity,
 // authenticateBearer believes a token as far as its holder is today who he was
 // when it was issued.
 func (s *Server) authenticateBearer(x *exchange, raw string) error {
-	claims, err := s.o.Tokens.Verify(x.r.Context(), raw)
+	claims, outside, err := s.verifyToken(x.r.Context(), raw)
 	if err != nil {
 		return fmt.Errorf("verify a token: %w", err)
 	}
@@ -90,7 +104,21 @@ func (s *Server) authenticateBearer(x *exchange, raw string) error {
 	x.caller.Bearer = true
 	x.caller.Ceiling = claims.Scopes
 	x.caller.Expired = claims.Expired
+	x.caller.Outside = outside
 	return nil
+}
+
+// verifyToken returns what a token says, and whether it is of the outside token
+// server. One of this server has a key that no other has.
+func (s *Server) verifyToken(ctx context.Context, raw string) (claims token.Claims, outside bool, err error) {
+	if s.o.Tokens != nil {
+		claims, err = s.o.Tokens.Verify(ctx, raw)
+		if s.o.Outside == nil || !errors.Is(err, token.ErrInvalid) {
+			return claims, false, err
+		}
+	}
+	claims, err = s.o.Outside.Tokens.Verify(ctx, raw)
+	return claims, true, err
 }
 
 // presented reports whether the caller has proved something, be it that he is

@@ -81,10 +81,13 @@ func (s *Server) challenged(x *exchange, reason, message string) answer {
 }
 
 func (s *Server) challenge(x *exchange, scope auth.Scope, reason string) *challenge {
-	if s.o.Tokens == nil {
+	c := &challenge{realm: s.base(x) + s.prefix + "/auth/token", service: s.o.Service, err: reason}
+	switch {
+	case s.o.Outside != nil:
+		c.realm, c.service = s.outsideRealm(x), s.o.Outside.Service
+	case s.o.Tokens == nil:
 		return &challenge{basic: true, realm: s.o.Realm}
 	}
-	c := &challenge{realm: s.base(x) + s.prefix + "/auth/token", service: s.o.Service, err: reason}
 	if scope.Type != "" {
 		c.scope = scope.String()
 	}
@@ -92,6 +95,19 @@ func (s *Server) challenge(x *exchange, scope auth.Scope, reason string) *challe
 		c.scope += " " + auth.Scope{Type: access.TypeRepository, Name: string(from), Actions: []string{"pull"}}.String()
 	}
 	return c
+}
+
+// outsideRealm returns the address of the outside token server. Behind a path of
+// this host it is taken to be reached by TLS, as Distribution has it, unless the
+// host is configured.
+func (s *Server) outsideRealm(x *exchange) string {
+	switch {
+	case s.o.Outside.Realm != "":
+		return s.o.Outside.Realm
+	case s.o.Host != nil || !plainHost(x.origin.host):
+		return s.base(x) + s.o.Outside.Path
+	}
+	return "https://" + x.origin.host + s.o.Outside.Path
 }
 
 // mountSource returns the repository that a blob is to be mounted from: a token

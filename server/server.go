@@ -35,6 +35,9 @@ type Options struct {
 	// the challenge is Basic with Realm, as Distribution's password file has it.
 	Tokens  Tokens
 	Service string // whom tokens are for
+	// Outside is a token server elsewhere, which challenges name in place of
+	// the built-in one; nil is none. Tokens of both are believed.
+	Outside *Outside
 	Realm   string // of a Basic challenge
 	// Policy is asked for what no view decides: what a token may hold, what
 	// caches may keep, who may read metrics. access.Open when nil.

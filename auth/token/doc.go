@@ -10,4 +10,7 @@
 // It does not rotate: clients keep the first one that they get. It is dead when
 // the password changes, when its user is disabled or removed, and when it has
 // not been used for 30 days.
+//
+// Where another token server issues the tokens, an Outside verifies them, as
+// Distribution does.
 package token
