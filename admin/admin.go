@@ -14,6 +14,7 @@ import (
 
 	"berth/access"
 	"berth/auth"
+	"berth/auth/trust"
 )
 
 // API is all that can be managed. Errors that the user can mend are *Error.
@@ -58,6 +59,10 @@ type Tokens interface {
 type Decisions interface {
 	// Explain answers what a user may do, and why. Errors: Invalid.
 	Explain(ctx context.Context, q Question) (access.Explanation, error)
+	// ExplainToken answers what the rules of trust make of a signed token, and
+	// what its bearer may do. The token is not used by that.
+	// Errors: Invalid, NotFound where there are no such rules.
+	ExplainToken(ctx context.Context, q TokenQuestion) (TokenExplanation, error)
 	// ExplainRef answers what was refused under a reference. Errors: NotFound.
 	ExplainRef(ctx context.Context, ref string) (Refusal, error)
 }
@@ -115,6 +120,30 @@ type Question struct {
 	Action     string   `json:"action"`
 	Repository string   `json:"repository"` // may end in :TAG or @DIGEST
 	Addr       string   `json:"addr,omitempty"`
+}
+
+// A TokenQuestion asks about a signed token and, with an Action, whether its
+// bearer may do one thing.
+type TokenQuestion struct {
+	Token      auth.Secret
+	Action     string
+	Repository string // may end in :TAG or @DIGEST
+	Addr       string
+}
+
+// A TokenExplanation answers a TokenQuestion. The token is not in it.
+type TokenExplanation struct {
+	trust.Explanation
+	Decision *access.Explanation `json:"decision,omitempty"`
+}
+
+// String returns e as lines of text.
+func (e TokenExplanation) String() string {
+	text := e.Explanation.String()
+	if e.Decision != nil {
+		text += e.Decision.String()
+	}
+	return text
 }
 
 // A Refusal is one request that was refused, and what the rules say to it now.

@@ -2,6 +2,10 @@ package admin
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,14 +17,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/bcrypt"
 
 	"berth/access"
 	"berth/auth"
 	"berth/auth/account"
+	"berth/auth/jwks"
 	"berth/auth/robot"
 	"berth/auth/token"
+	"berth/auth/trust"
 )
 
 // accounts is an account.Store in memory.
@@ -107,7 +115,12 @@ func newAPI(t *testing.T) (*Client, *Service) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verifier = auth.NewVerifier([]auth.Authenticator{keys, users}, auth.Options{Hasher: hasher})
+	trusting, err := trust.New(nil, trust.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { trusting.Close() })
+	verifier = auth.NewVerifier([]auth.Authenticator{keys, trusting, users}, auth.Options{Hasher: hasher})
 	service := &Service{
 		Accounts: users,
 		Keys:     keys,
@@ -117,6 +130,7 @@ func newAPI(t *testing.T) (*Client, *Service) {
 		},
 		Policy:   func() *access.Policy { return policy },
 		Lookup:   verifier.Lookup,
+		Trust:    trusting,
 		Refusals: new(Refusals),
 	}
 	server := httptest.NewServer(Handler(service, slog.New(slog.DiscardHandler)))
@@ -222,6 +236,55 @@ func TestExplainOfADisabledUser(t *testing.T) {
 	}
 	_, err := api.Explain(t.Context(), Question{User: "alice", Action: "pull", Repository: "team/app"})
 	wantKind(t, "a disabled user", err, Invalid)
+}
+
+// TestExplainToken: what each rule makes of a token, and what its bearer may do.
+func TestExplainToken(t *testing.T) {
+	api, service := newAPI(t)
+	ctx := t.Context()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().Unix()
+	token, err := jwt.Signed(signer).Claims(map[string]any{"iss": "https://ci.test", "aud": "hub", "sub": "7", "iat": now, "exp": now + 60}).Serialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := TokenQuestion{Token: auth.Secret(token), Action: "push", Repository: "team/app:v1"}
+	_, err = api.ExplainToken(ctx, q)
+	wantKind(t, "without rules", err, NotFound)
+	rule := trust.Rule{Name: "ci", Issuer: "https://ci.test", Audience: "hub", Match: map[string][]string{"sub": {"7"}}, User: "job:{sub}", Keys: jwks.Source{JSON: set}}
+	if err := service.Trust.SetRules([]trust.Rule{rule}); err != nil {
+		t.Fatal(err)
+	}
+	e, err := api.ExplainToken(ctx, q)
+	if err != nil || e.User != "ci/job:7" || len(e.Rules) != 1 || !e.Rules[0].OK || e.Decision == nil || e.Decision.Allowed {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if strings.Contains(e.String(), token[:20]) || !strings.Contains(e.String(), "push team/app:v1: denied") {
+		t.Errorf("as text: %s", e)
+	}
+	e, err = api.ExplainToken(ctx, TokenQuestion{Token: auth.Secret(token)})
+	if err != nil || e.User != "ci/job:7" || e.Decision != nil {
+		t.Errorf("without an action: %+v, %v", e, err)
+	}
+	for what, q := range map[string]TokenQuestion{
+		"no token":               {Token: "words", Action: "push", Repository: "team/app"},
+		"an action that is none": {Token: auth.Secret(token), Action: "fly", Repository: "team/app"},
+		"no action":              {Token: auth.Secret(token), Repository: "team/app"},
+	} {
+		_, err := api.ExplainToken(ctx, q)
+		wantKind(t, what, err, Invalid)
+	}
 }
 
 func TestExplainRef(t *testing.T) {

@@ -108,6 +108,13 @@ func (c *Client) Explain(ctx context.Context, q Question) (access.Explanation, e
 	return e, err
 }
 
+// ExplainToken implements API.
+func (c *Client) ExplainToken(ctx context.Context, q TokenQuestion) (TokenExplanation, error) {
+	var e TokenExplanation
+	err := c.call(ctx, http.MethodPost, "access/explaintoken", tokenQuestion{q.Token.Reveal(), q.Action, q.Repository, q.Addr}, &e)
+	return e, err
+}
+
 // ExplainRef implements API.
 func (c *Client) ExplainRef(ctx context.Context, ref string) (Refusal, error) {
 	var r Refusal

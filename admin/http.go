@@ -28,6 +28,14 @@ type userChange struct {
 	Groups   *[]string `json:"groups,omitempty"`
 }
 
+// tokenQuestion is TokenQuestion on the wire, where the token has to be seen.
+type tokenQuestion struct {
+	Token      string `json:"token"`
+	Action     string `json:"action,omitempty"`
+	Repository string `json:"repository,omitempty"`
+	Addr       string `json:"addr,omitempty"`
+}
+
 type list[T any] struct {
 	Items []T `json:"items"`
 }
@@ -59,6 +67,7 @@ func Handler(api API, log *slog.Logger) http.Handler {
 		"POST /api/v1/tokens":                       h.addToken,
 		"DELETE /api/v1/tokens/{id}":                h.revokeToken,
 		"POST /api/v1/access/explain":               h.explain,
+		"POST /api/v1/access/explaintoken":          h.explainToken,
 		"GET /api/v1/access/refusals/{ref}":         h.explainRef,
 	} {
 		mux.HandleFunc(pattern, h.serve(call))
@@ -163,6 +172,14 @@ func (h handler) explain(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return h.api.Explain(r.Context(), q)
+}
+
+func (h handler) explainToken(r *http.Request) (any, error) {
+	var q tokenQuestion
+	if err := decode(r, &q); err != nil {
+		return nil, err
+	}
+	return h.api.ExplainToken(r.Context(), TokenQuestion{auth.Secret(q.Token), q.Action, q.Repository, q.Addr})
 }
 
 func (h handler) explainRef(r *http.Request) (any, error) {

@@ -13,6 +13,7 @@ import (
 	"berth/auth/account"
 	"berth/auth/robot"
 	"berth/auth/token"
+	"berth/auth/trust"
 	"berth/oci"
 )
 
@@ -25,6 +26,7 @@ type Service struct {
 	// Lookup returns who a user name is today. Errors: auth.ErrNoMatch,
 	// auth.ErrBadCredentials for a disabled user.
 	Lookup   func(ctx context.Context, name string) (auth.Identity, error)
+	Trust    *trust.Trust
 	Refusals *Refusals // nil where there is no server
 }
 
@@ -82,6 +84,35 @@ func (s *Service) Explain(ctx context.Context, q Question) (access.Explanation, 
 	}
 	request.Caller.Identity = id
 	return s.Policy().Explain(request), nil
+}
+
+// ExplainToken implements API.
+func (s *Service) ExplainToken(ctx context.Context, q TokenQuestion) (TokenExplanation, error) {
+	if q.Action == "" && q.Repository+q.Addr != "" {
+		return TokenExplanation{}, &Error{Invalid, "a repository or an address is of use only with an action"}
+	}
+	found, err := s.Trust.Explain(ctx, q.Token)
+	if err != nil {
+		return TokenExplanation{}, &Error{Invalid, err.Error()}
+	}
+	if len(found.Rules) == 0 {
+		return TokenExplanation{}, &Error{NotFound, "the configuration has no rules of trust: auth.trust"}
+	}
+	e := TokenExplanation{Explanation: found}
+	if q.Action == "" {
+		return e, nil
+	}
+	question := Question{User: e.User, Action: q.Action, Repository: q.Repository, Addr: q.Addr}
+	if e.User == "" {
+		_, err := question.parse()
+		return e, err
+	}
+	decision, err := s.Explain(ctx, question)
+	if err != nil {
+		return TokenExplanation{}, err
+	}
+	e.Decision = &decision
+	return e, nil
 }
 
 // identity returns who the question is about. A name that no backend knows may

@@ -53,15 +53,13 @@ func newOutside(t *testing.T, policy *access.Policy, change ...func(*Options)) *
 		"late":    {Subject: bob, Scopes: scopes("repository:team/app:pull"), Expired: true},
 		"other":   {Subject: auth.Subject{Provider: "test", Name: "root"}, Scopes: scopes("repository:team/app:*")},
 	}
-	var f *fixture
-	f = newFixture(t, append([]func(*Options){func(o *Options) {
+	return newFixture(t, append([]func(*Options){func(o *Options) {
 		if policy != nil {
 			o.Policy = func() *access.Policy { return policy }
 		}
 		o.Verifier = withSubjects{o.Verifier.(*users)}
 		o.Outside = &Outside{Realm: "https://auth.test/token", Service: "their.service", Tokens: tokens}
 	}}, change...)...)
-	return f
 }
 
 func presentToken(raw string) string { return "Authorization: Bearer " + raw }

@@ -88,7 +88,7 @@ type Claims map[string]any
 func parseClaims(payload []byte) (Claims, error) {
 	// This decoder knows no second spelling of a name, and no name twice.
 	d := json.NewDecoder(bytes.NewReader(payload))
-	d.UseNumber()
+	d.SetNumberType(json.UnmarshalJSONNumber)
 	var c Claims
 	if err := d.Decode(&c); err != nil || c == nil {
 		return nil, errors.New("its claims are not one JSON object with each name once")

@@ -109,6 +109,7 @@ func (c *Config) unreadable() (warnings []string) {
 		files = append(files, [2]string{at + "cafile", dir.CAFile}, [2]string{at + "certfile", dir.CertFile},
 			[2]string{at + "keyfile", dir.KeyFile}, [2]string{at + "bindpasswordfile", dir.BindPasswordFile})
 	}
+	files = append(files, c.keyFiles()...)
 	for _, f := range files {
 		if f[1] == "" {
 			continue

@@ -130,8 +130,8 @@ type authConfig struct {
 	None  *struct{}        `yaml:"none,omitempty"`
 	LDAP  []ldapConfig     `yaml:"ldap,omitempty"`
 	OIDC  []any            `yaml:"oidc,omitempty" config:"later"`
-	Trust []any            `yaml:"trust,omitempty" config:"later"`
-	Token *tokenAuthConfig `yaml:"token,omitempty" config:"later"`
+	Trust []trustConfig    `yaml:"trust,omitempty"`
+	Token *tokenAuthConfig `yaml:"token,omitempty"`
 	Silly *struct {
 		Realm   string `yaml:"realm,omitempty"`
 		Service string `yaml:"service,omitempty"`
@@ -161,15 +161,33 @@ type accessTest struct {
 	line       int
 }
 
-// authenticates reports whether somebody can log in at all.
-func (c *Config) authenticates() bool {
-	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0
+// authenticates reports whether anybody is asked who he is at all.
+func (c *Config) authenticates() bool { return c.logsIn() || c.Auth.Token != nil }
+
+// logsIn reports whether somebody can log in here, with more than a token of
+// an outside token server.
+func (c *Config) logsIn() bool {
+	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0 || len(c.Auth.Trust) > 0
+}
+
+// ownProviders returns the names of what vouches for users and has no name of its
+// own in the configuration. Others must not be called like one of them.
+func ownProviders() map[string]bool {
+	return map[string]bool{"accounts": true, "htpasswd": true, "robots": true, "token": true}
+}
+
+// accountsOnly reports whether accounts are the only backend.
+func (c *Config) accountsOnly() bool {
+	a := c.Auth
+	return a.Accounts.Enabled && a.Htpasswd.Path == "" && len(a.LDAP)+len(a.Trust) == 0 && a.Token == nil
 }
 
 // basicOnly reports whether the challenge is Basic, as Distribution sends it:
 // with a password file, and nothing of berth's own.
 func (c *Config) basicOnly() bool {
-	return c.Auth.Htpasswd.Path != "" && !c.Auth.Accounts.Enabled && len(c.Auth.LDAP) == 0 && !c.accessGiven && !c.issuerGiven
+	a := c.Auth
+	return a.Htpasswd.Path != "" && !a.Accounts.Enabled && len(a.LDAP)+len(a.Trust) == 0 && a.Token == nil &&
+		!c.accessGiven && !c.issuerGiven
 }
 
 // dataDir returns where the lock, the local socket and, unless it has a place

@@ -44,8 +44,9 @@ func (c *Config) tests() []access.Test {
 }
 
 // policy returns what the rules amount to. Without auth: everybody has all
-// rights on repositories, and without access: everybody who is logged in. The
-// error names each of the accesstests that does not hold.
+// rights on repositories, and without access: everybody who is logged in, but
+// for bearers of outside tokens, who have those of their tokens. The error names
+// each of the accesstests that does not hold.
 func (c *Config) policy() (*access.Policy, error) {
 	p, err := c.compile()
 	if err != nil {
@@ -58,6 +59,8 @@ func (c *Config) compile() (*access.Policy, error) {
 	switch {
 	case c.accessGiven:
 		return access.Compile(c.rules())
+	case c.Auth.Token != nil:
+		return access.Delegated(), nil
 	case c.authenticates():
 		return access.Authenticated(), nil
 	}

@@ -63,6 +63,9 @@ func (c *Config) setDefaults() {
 	for i := range c.Auth.LDAP {
 		c.Auth.LDAP[i].setDefaults()
 	}
+	if t := c.Auth.Token; t != nil && t.AutoRedirect {
+		setDefault(&t.AutoRedirectPath, "/auth/token")
+	}
 	setDefault(&c.Auth.Issuer.Service, "berth")
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
@@ -155,13 +158,14 @@ func (c *Config) checkAuth(add func(path, format string, args ...any), htpasswdG
 		add("auth", "none excludes every other backend")
 	case htpasswdGiven && a.Htpasswd.Path == "":
 		add("auth.htpasswd", "path is missing")
-	case c.authGiven && a.None == nil && !c.authenticates() && !inEffect(reflect.ValueOf(a.Token)) &&
-		len(a.OIDC)+len(a.Trust) == 0 && a.Silly == nil:
+	case c.authGiven && a.None == nil && !c.authenticates() && len(a.OIDC) == 0 && a.Silly == nil:
 		add("auth", "no backend is on: name one, such as accounts: {enabled: true}, or write auth: none")
 	}
 	if a.Issuer.Expiration < 0 {
 		add("auth.issuer.expiration", "it must not be negative")
 	}
+	c.checkTrust(add)
+	c.checkOutside(add)
 }
 
 // refused returns an error for each key under v that is in effect and that berth

@@ -89,7 +89,7 @@ var directoryName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?$`)
 
 // checkLDAP checks auth.ldap.
 func (c *Config) checkLDAP(add func(path, format string, args ...any)) {
-	taken := map[string]bool{"accounts": true, "htpasswd": true}
+	taken := ownProviders()
 	for i, dir := range c.Auth.LDAP {
 		at := fmt.Sprintf("auth.ldap.%d", i)
 		if !directoryName.MatchString(dir.Name) {

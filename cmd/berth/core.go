@@ -18,6 +18,7 @@ import (
 	"berth/auth/ldap"
 	"berth/auth/robot"
 	"berth/auth/token"
+	"berth/auth/trust"
 	"berth/blob"
 	"berth/blob/disk"
 	"berth/blob/memory"
@@ -42,6 +43,8 @@ type core struct {
 	robots   *robot.Robots
 	htpasswd *htpasswd.File // nil without auth.htpasswd
 	ldap     []*ldap.Directory
+	trust    *trust.Trust   // in nobody without auth.trust
+	outside  *token.Outside // nil without auth.token
 	verifier *auth.Verifier
 	issuer   *token.Issuer
 	policy   atomic.Pointer[access.Policy]
@@ -132,7 +135,10 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		return err
 	}
 	c.accounts.Removed = c.robots.Forget
-	var backends []auth.Authenticator
+	backends, err := c.openForeign(cfg, log)
+	if err != nil {
+		return err
+	}
 	if cfg.authenticates() {
 		backends = append(backends, c.robots)
 	}
@@ -175,6 +181,24 @@ func (c *core) openDirectories(cfg *Config, hasher *auth.Hasher, log *slog.Logge
 	return nil
 }
 
+// openForeign opens what knows users by what others have signed. They stand
+// before all other backends: nobody takes a name of theirs.
+func (c *core) openForeign(cfg *Config, log *slog.Logger) (backends []auth.Authenticator, err error) {
+	if c.trust, err = trust.New(cfg.trustRules(), trust.Options{Log: log}); err != nil {
+		return nil, fmt.Errorf("auth.trust: %w", err)
+	}
+	c.closers = append(c.closers, c.trust.Close)
+	backends = append(backends, c.trust)
+	if cfg.Auth.Token != nil {
+		if c.outside, err = token.NewOutside(cfg.Auth.Token.outside(log)); err != nil {
+			return nil, fmt.Errorf("auth.token: %w", err)
+		}
+		c.closers = append(c.closers, c.outside.Close)
+		backends = append(backends, c.outside)
+	}
+	return backends, nil
+}
+
 // management returns what manages the data of c.
 func (c *core) management(refusals *admin.Refusals) *admin.Service {
 	return &admin.Service{
@@ -183,6 +207,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Keys:     c.robots,
 		Policy:   c.policy.Load,
 		Lookup:   c.verifier.Lookup,
+		Trust:    c.trust,
 		Refusals: refusals,
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"reflect"
@@ -38,17 +39,24 @@ func (r *running) watchConfig(ctx context.Context) {
 	}
 }
 
+// reloadUsers reads again what else says who there is, apart from the
+// configuration.
 func (r *running) reloadUsers() {
-	if r.core.htpasswd == nil {
-		return
+	if r.core.htpasswd != nil {
+		if err := r.core.htpasswd.Reload(); err != nil {
+			r.log.Error("the password file cannot be used, its old users stay", "error", err)
+		}
 	}
-	if err := r.core.htpasswd.Reload(); err != nil {
-		r.log.Error("the password file cannot be used, its old users stay", "error", err)
+	// What goes wrong with keys is logged where it does, and shows as degraded.
+	_ = r.core.trust.Reload()
+	if r.core.outside != nil {
+		_ = r.core.outside.Reload()
 	}
 }
 
-// reload puts the rules and groups of the configuration in force, all or none
-// of them. What cannot be used leaves those before in force.
+// reload puts the rules, of access and of trust, and the groups of the
+// configuration in force, all or none of them. What cannot be used leaves those
+// before in force.
 func (r *running) reload() {
 	if err := r.tryReload(); err != nil {
 		r.health.report("configuration", err.Error())
@@ -73,6 +81,9 @@ func (r *running) tryReload() error {
 	if err != nil {
 		return err
 	}
+	if err := r.core.trust.SetRules(cfg.trustRules()); err != nil {
+		return fmt.Errorf("auth.trust: %w", err)
+	}
 	for _, w := range warnings {
 		r.log.Warn(w)
 	}
@@ -81,7 +92,7 @@ func (r *running) tryReload() error {
 	r.core.verifier.SetGroups(cfg.Auth.Groups)
 	r.level.Set(logLevel(string(cfg.Log.Level)))
 	r.log.Info("configuration reloaded", "rules", len(cfg.Access))
-	if !reflect.DeepEqual(withoutReloadable(r.cfg), withoutReloadable(cfg)) {
+	if !reflect.DeepEqual(withoutReloadable(r.cfg), withoutReloadable(cfg)) || r.cfg.logsIn() != cfg.logsIn() || r.cfg.basicOnly() != cfg.basicOnly() {
 		r.log.Warn("the configuration has other changes too, which take effect at the next start")
 	}
 	return nil
@@ -98,7 +109,7 @@ func dropsRules(old, next *Config) bool {
 func withoutReloadable(cfg *Config) Config {
 	c := *cfg
 	c.Access, c.AccessTests = nil, nil
-	c.Auth.Groups = nil
+	c.Auth.Groups, c.Auth.Trust = nil, nil
 	c.Log.Level = ""
 	return c
 }

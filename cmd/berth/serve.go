@@ -114,6 +114,10 @@ func (r *running) run(ctx context.Context) error {
 	for _, dir := range r.core.ldap {
 		r.health.watch("auth.ldap."+dir.Name(), dir.Degraded)
 	}
+	r.health.watch("auth.trust", r.core.trust.Degraded)
+	if r.core.outside != nil {
+		r.health.watch("auth.token", r.core.outside.Degraded)
+	}
 	if !r.cfg.authenticates() {
 		r.log.Warn("no authentication is configured: everybody may push, pull and delete; add an auth: section")
 	}
@@ -242,8 +246,14 @@ func (r *running) serverOptions() server.Options {
 	if c.authenticates() {
 		o.Verifier = r.core.verifier
 	}
-	if c.authenticates() && !c.basicOnly() {
+	if c.logsIn() && !c.basicOnly() {
 		o.Tokens = r.core.issuer
+	}
+	if t := c.Auth.Token; t != nil {
+		o.Outside = &server.Outside{Realm: t.Realm, Path: t.AutoRedirectPath, Service: t.Service, Tokens: r.core.outside}
+		if t.AutoRedirect {
+			o.Outside.Realm = ""
+		}
 	}
 	if host, err := url.Parse(c.HTTP.Host); err == nil && c.HTTP.Host != "" {
 		o.Host = host
@@ -278,6 +288,10 @@ func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.reap(ctx) })
 	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
+	r.work.Go(func() { r.core.trust.Run(ctx) })
+	if r.core.outside != nil {
+		r.work.Go(func() { r.core.outside.Run(ctx) })
+	}
 	if r.core.htpasswd != nil {
 		r.work.Go(func() { r.core.htpasswd.Run(ctx) })
 	}
@@ -336,7 +350,7 @@ func (r *running) shutDown() {
 
 // firstAdmin makes the account that a registry begins with.
 func (r *running) firstAdmin(ctx context.Context) error {
-	if !r.cfg.Auth.Accounts.Enabled || r.core.htpasswd != nil || len(r.core.ldap) > 0 || len(r.core.accounts.List()) > 0 {
+	if !r.cfg.accountsOnly() || len(r.core.accounts.List()) > 0 {
 		return nil
 	}
 	password, file := auth.Secret(""), os.Getenv("BERTH_ADMIN_PASSWORD_FILE")
