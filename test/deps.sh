@@ -6,7 +6,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git libc6-dev podman runc skopeo slapd util-linux"
+packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git krb5-config ldb-tools libc6-dev podman python3-samba runc
+samba samba-ad-provision samba-dsdb-modules samba-vfs-modules skopeo slapd util-linux winbind"
 
 tools="
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
@@ -21,7 +22,7 @@ honnef.co/go/tools/cmd/staticcheck@v0.8.2
 case ${1:-} in
 "") ;;
 bench)
-	packages="nginx wrk"
+	packages="nginx slapd wrk"
 	tools=
 	;;
 campaign)
