@@ -13,6 +13,7 @@
 //	registry     what a registry can do, as interfaces
 //	blob         where bytes live, as an interface
 //	auth         who: identities, credentials, the verifier in front of all backends
+//	audit        what was done, kept
 //	access       may they: rules, decisions, explanations
 //	blob/disk    bytes as files
 //	auth/…       the backends: password file, accounts, and the token server's keys

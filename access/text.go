@@ -10,6 +10,14 @@ func (r *rule) text() RuleText {
 	return RuleText{Number: r.index + 1, Line: r.Line, Text: r.yaml(), Comment: r.Comment}
 }
 
+// Comment returns the comment of the rule that a Decision names.
+func (p *Policy) Comment(rule int) string {
+	if rule < 0 || rule >= len(p.rules) {
+		return ""
+	}
+	return p.rules[rule].Comment
+}
+
 // yaml returns r as it would be written in the configuration, on one line.
 func (r *rule) yaml() string {
 	fields := []string{}

@@ -9,7 +9,7 @@ import (
 )
 
 // keptRefusals is how many refusals are remembered for ExplainRef. Older ones
-// are in the log.
+// are in the audit log.
 const keptRefusals = 10_000
 
 // A Refused is one request that was refused, as it was asked.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/robot"
 	"berth/auth/token"
@@ -15,7 +16,7 @@ import (
 
 // byLocal is who has made what is made through a Service: whoever reaches one is
 // an administrator, whose name nobody knows.
-const byLocal = "local"
+const byLocal = audit.LocalUser
 
 // Robots manages robots. Changes hold from the next request on.
 type Robots interface {
@@ -130,13 +131,17 @@ func (s *Service) showRobot(ctx context.Context, r robot.Robot) Robot {
 
 // AddRobot implements API.
 func (s *Service) AddRobot(ctx context.Context, r NewRobot) (auth.Secret, error) {
+	secret, err := s.addRobot(ctx, r)
+	return secret, s.changed(audit.RobotAdd, robotUser(r.Name), r.Limits.of(r.Owner), err)
+}
+
+func (s *Service) addRobot(ctx context.Context, r NewRobot) (auth.Secret, error) {
 	owner, err := s.userNamed(ctx, r.Owner)
 	if err != nil {
 		return "", err
 	}
 	settings := robot.Settings{Owner: owner, Limits: robot.Limits(r.Limits), Expires: r.Expires, Comment: r.Comment}
-	secret, err := s.Keys.Add(ctx, r.Name, settings, byLocal)
-	return secret, told(err)
+	return s.Keys.Add(ctx, r.Name, settings, byLocal)
 }
 
 // userNamed returns who has a name today; nobody for the empty one.
@@ -158,6 +163,17 @@ func (s *Service) userNamed(ctx context.Context, name string) (auth.Subject, err
 
 // ChangeRobot implements API.
 func (s *Service) ChangeRobot(ctx context.Context, name string, c RobotChange) error {
+	kind := audit.RobotSet
+	switch {
+	case c.Disabled != nil && *c.Disabled:
+		kind = audit.RobotDisable
+	case c.Disabled != nil:
+		kind = audit.RobotEnable
+	}
+	return s.changed(kind, robotUser(name), c.keys(), s.changeRobot(ctx, name, c))
+}
+
+func (s *Service) changeRobot(ctx context.Context, name string, c RobotChange) error {
 	var owner auth.Subject
 	if c.Owner != nil {
 		var err error
@@ -165,7 +181,7 @@ func (s *Service) ChangeRobot(ctx context.Context, name string, c RobotChange) e
 			return err
 		}
 	}
-	return told(s.Keys.Set(ctx, name, func(settings *robot.Settings) {
+	return s.Keys.Set(ctx, name, func(settings *robot.Settings) {
 		if c.Owner != nil {
 			settings.Owner = owner
 		}
@@ -175,7 +191,7 @@ func (s *Service) ChangeRobot(ctx context.Context, name string, c RobotChange) e
 		set(&settings.Expires, c.Expires)
 		set(&settings.Disabled, c.Disabled)
 		set(&settings.Comment, c.Comment)
-	}))
+	})
 }
 
 func set[T any](field, value *T) {
@@ -187,17 +203,17 @@ func set[T any](field, value *T) {
 // RotateRobot implements API.
 func (s *Service) RotateRobot(ctx context.Context, name string, grace time.Duration) (auth.Secret, error) {
 	secret, err := s.Keys.Rotate(ctx, name, grace)
-	return secret, told(err)
+	return secret, s.changed(audit.RobotRotate, robotUser(name), "", err)
 }
 
 // RevokeRobotSecret implements API.
 func (s *Service) RevokeRobotSecret(ctx context.Context, name, id string) error {
-	return told(s.Keys.RevokeSecret(ctx, name, id))
+	return s.changed(audit.RobotRevoke, robotUser(name), "the secret "+id, s.Keys.RevokeSecret(ctx, name, id))
 }
 
 // RemoveRobot implements API.
 func (s *Service) RemoveRobot(ctx context.Context, name string) error {
-	return told(s.Keys.Remove(ctx, name))
+	return s.changed(audit.RobotRemove, robotUser(name), "", s.Keys.Remove(ctx, name))
 }
 
 // Tokens implements API.
@@ -234,6 +250,11 @@ func (s *Service) showToken(t robot.Token) Token {
 
 // AddToken implements API.
 func (s *Service) AddToken(ctx context.Context, t NewToken) (auth.Secret, error) {
+	secret, err := s.addToken(ctx, t)
+	return secret, s.changed(audit.TokenAdd, t.User, t.Name+" "+t.Limits.of(t.User), err)
+}
+
+func (s *Service) addToken(ctx context.Context, t NewToken) (auth.Secret, error) {
 	if t.User == "" {
 		return "", &Error{Invalid, "say whose token it is to be"}
 	}
@@ -241,10 +262,9 @@ func (s *Service) AddToken(ctx context.Context, t NewToken) (auth.Secret, error)
 	if err != nil {
 		return "", err
 	}
-	secret, err := s.Keys.Tokens().Add(ctx, robot.Token{
+	return s.Keys.Tokens().Add(ctx, robot.Token{
 		Secret: robot.Secret{Expires: t.Expires}, Owner: owner, Name: t.Name, Limits: robot.Limits(t.Limits), CreatedBy: byLocal,
 	})
-	return secret, told(err)
 }
 
 // RevokeToken implements API.
@@ -256,5 +276,5 @@ func (s *Service) RevokeToken(ctx context.Context, id string) error {
 	if errors.Is(err, robot.ErrNotExist) {
 		err = token.ErrNotExist
 	}
-	return told(err)
+	return s.changed(audit.TokenRevoke, id, "", err)
 }

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"berth/access"
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
 	"berth/auth/robot"
@@ -28,6 +28,11 @@ type Service struct {
 	Lookup   func(ctx context.Context, name string) (auth.Identity, error)
 	Trust    *trust.Trust
 	Refusals *Refusals // nil where there is no server
+	// Audit is told of every change; nil is nobody. Audited returns the refusal
+	// or the failed login of a reference from before; nil is none. Errors of
+	// the second: audit.ErrNotFound.
+	Audit   func(audit.Event)
+	Audited func(ctx context.Context, ref string) (audit.Event, error)
 }
 
 var _ API = (*Service)(nil)
@@ -49,27 +54,31 @@ func (s *Service) Users(context.Context) ([]User, error) {
 
 // AddUser implements API.
 func (s *Service) AddUser(ctx context.Context, u NewUser) error {
-	return told(s.Accounts.Add(ctx, u.Name, u.Password, u.Groups))
+	return s.changed(audit.UserAdd, u.Name, inGroups(u.Groups), s.Accounts.Add(ctx, u.Name, u.Password, u.Groups))
 }
 
 // SetPassword implements API.
 func (s *Service) SetPassword(ctx context.Context, name string, password auth.Secret) error {
-	return told(s.Accounts.SetPassword(ctx, name, password))
+	return s.changed(audit.UserPassword, name, "", s.Accounts.SetPassword(ctx, name, password))
 }
 
 // SetDisabled implements API.
 func (s *Service) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	return told(s.Accounts.SetDisabled(ctx, name, disabled))
+	kind := audit.UserEnable
+	if disabled {
+		kind = audit.UserDisable
+	}
+	return s.changed(kind, name, "", s.Accounts.SetDisabled(ctx, name, disabled))
 }
 
 // SetGroups implements API.
 func (s *Service) SetGroups(ctx context.Context, name string, groups []string) error {
-	return told(s.Accounts.SetGroups(ctx, name, groups))
+	return s.changed(audit.UserGroups, name, inGroups(groups), s.Accounts.SetGroups(ctx, name, groups))
 }
 
 // RemoveUser implements API.
 func (s *Service) RemoveUser(ctx context.Context, name string) error {
-	return told(s.Accounts.Remove(ctx, name))
+	return s.changed(audit.UserRemove, name, "", s.Accounts.Remove(ctx, name))
 }
 
 // Explain implements API.
@@ -181,52 +190,6 @@ func splitReference(s string) (repository, tag, digest string) {
 		return s[:i], s[i+1:], ""
 	}
 	return s, "", ""
-}
-
-// ExplainRef implements API.
-func (s *Service) ExplainRef(_ context.Context, ref string) (Refusal, error) {
-	if s.Refusals == nil {
-		return Refusal{}, &Error{NotFound, "refusals are remembered by a running server, and none answers: look for the reference in its log"}
-	}
-	r, ok := s.Refusals.Find(strings.ToUpper(strings.TrimSpace(ref)))
-	if !ok {
-		return Refusal{}, &Error{NotFound, fmt.Sprintf("no refusal %s among the last %d since the server's start: look for it in the log", ref, keptRefusals)}
-	}
-	refusal := Refusal{
-		Ref:    r.Ref,
-		Time:   r.Time.UTC().Truncate(time.Second),
-		User:   r.Caller.Subject.String(),
-		Scope:  r.Scope,
-		Reason: r.Reason,
-		Status: r.Status,
-	}
-	if r.Caller.Addr.IsValid() {
-		refusal.Addr = r.Caller.Addr.String()
-	}
-	if request, ok := r.request(); ok {
-		explanation := s.Policy().Explain(request)
-		refusal.Explanation = &explanation
-	}
-	return refusal, nil
-}
-
-// request returns what was asked, as far as the scope tells: of several
-// actions, the last, which is the one that goes furthest.
-func (r *Refused) request() (access.Request, bool) {
-	scopes := auth.ParseScopes([]string{r.Scope})
-	if len(scopes) != 1 || scopes[0].Type != "repository" || len(scopes[0].Actions) == 0 {
-		return access.Request{}, false
-	}
-	name, err := oci.ParseName(scopes[0].Name)
-	if err != nil {
-		return access.Request{}, false
-	}
-	actions := scopes[0].Actions
-	action, err := access.ParseAction(actions[len(actions)-1])
-	if err != nil {
-		return access.Request{}, false
-	}
-	return access.Request{Caller: &r.Caller, Action: action, Repository: name, Tags: r.Tags}, true
 }
 
 func invalid(err error) error {

@@ -48,7 +48,7 @@ func newFolder() *folder {
 // takes reports whether e goes on to be a part of a line for several, which
 // expire returns. What it does not take is to be written.
 func (f *folder) takes(e *Event, now time.Time) bool {
-	if e.waits() || e.Kind == Login && e.Result == OK {
+	if e.waits() {
 		return false
 	}
 	key := alike{kind: e.Kind, result: e.Result, user: e.User, credential: e.Credential, address: network(e.Address), repository: e.Repository}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"berth/access"
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/token"
 	"berth/oci"
@@ -59,18 +60,24 @@ func (s *Server) authenticate(x *exchange) error {
 		return s.authenticateBasic(x, c)
 	}
 	if raw, ok := auth.ParseBearer(headers[0]); ok && (s.o.Tokens != nil || s.o.Outside != nil) {
-		return s.authenticateBearer(x, raw)
+		err := s.authenticateBearer(x, raw)
+		s.auditProof(x, audit.Bearer, err)
+		return err
 	}
 	return auth.ErrBadCredentials
 }
 
 func (s *Server) authenticateBasic(x *exchange, c auth.Credentials) error {
 	c.Addr = x.caller.Addr
-	id, err := s.verify(x.r.Context(), c)
+	ctx := x.r.Context()
+	if s.o.Audit != nil {
+		ctx = audit.WithRequest(ctx, audit.Request{Ref: x.id, Agent: x.r.UserAgent(), Method: audit.Basic})
+	}
+	id, err := s.verify(ctx, c)
 	if err != nil {
 		return err
 	}
-	x.caller.Identity = id
+	x.caller.Identity, x.method = id, audit.Basic
 	return nil
 }
 
@@ -100,7 +107,7 @@ func (s *Server) authenticateBearer(x *exchange, raw string) error {
 	case id.Subject != claims.Subject || id.Version != claims.Version:
 		return fmt.Errorf("%w: its user has changed", token.ErrInvalid)
 	}
-	x.caller.Identity = id
+	x.caller.Identity, x.method = id, audit.Bearer
 	x.caller.Bearer = true
 	x.caller.Ceiling = claims.Scopes
 	x.caller.Expired = claims.Expired
@@ -134,11 +141,17 @@ func (s *Server) admit(x *exchange) error {
 	if x.op.login && x.caller.Expired {
 		return token.ErrInvalid
 	}
+	writes := x.op.action&(access.Push|access.Delete) != 0
+	if writes && s.o.Blocked != nil {
+		if why := s.o.Blocked(); why != "" {
+			return oci.Errorf(oci.Unavailable, "%s", why)
+		}
+	}
 	var off string
 	switch {
 	case x.op.action == access.Delete && !s.o.DeleteEnabled:
 		off = "deleting is switched off"
-	case x.op.action&(access.Push|access.Delete) != 0 && s.o.ReadOnly != nil && s.o.ReadOnly():
+	case writes && s.o.ReadOnly != nil && s.o.ReadOnly():
 		off = "the registry is read-only"
 	default:
 		return nil
@@ -164,7 +177,13 @@ func (x *exchange) denied(what string) error {
 // may reports whether the caller may do action on what the target names, as far
 // as that can be told without looking at the content.
 func (s *Server) may(c *access.Caller, action access.Action, t target) bool {
-	policy := s.o.Policy()
+	d := decide(s.o.Policy(), c, action, t)
+	return d.Allow || d.NeedTags
+}
+
+// decide asks policy about action on what the target names. Who may create may
+// push, unless it moves something.
+func decide(policy *access.Policy, c *access.Caller, action access.Action, t target) access.Decision {
 	r := access.Request{Caller: c, Action: action, Repository: t.repo}
 	switch {
 	case t.reference.Tag != "":
@@ -177,5 +196,5 @@ func (s *Server) may(c *access.Caller, action access.Action, t target) bool {
 		r.Action = access.Create
 		d = policy.Decide(r)
 	}
-	return d.Allow || d.NeedTags
+	return d
 }

@@ -156,6 +156,7 @@ func (s *Server) refuse(x *exchange, scope auth.Scope, reason string) answer {
 // record tells the operator of a refusal.
 func (s *Server) record(x *exchange, r *Refusal) {
 	x.refused = true
+	s.auditRefusal(x, r)
 	if s.o.Refused != nil {
 		s.o.Refused(x.r.Context(), *r)
 		return

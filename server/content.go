@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/access"
+	"berth/audit"
 	"berth/oci"
 	"berth/registry"
 )
@@ -34,6 +35,9 @@ func (s *Server) getManifest(x *exchange) error {
 		return err
 	}
 	defer c.Close()
+	if s.o.AuditPulls && x.r.Method == http.MethodGet {
+		s.auditContent(x, audit.Pull, c.Descriptor().Digest, x.tags())
+	}
 	return s.serveContent(x, c, c.Descriptor().MediaType)
 }
 
@@ -254,6 +258,7 @@ func (s *Server) deleteBlob(x *exchange) error {
 	if err := x.registry.DeleteBlob(x.r.Context(), x.target.repo, x.target.digest); err != nil {
 		return err
 	}
+	s.auditContent(x, audit.DeleteBlob, x.target.digest, nil)
 	x.w.WriteHeader(http.StatusAccepted)
 	return nil
 }
@@ -269,6 +274,7 @@ func (s *Server) deleteManifest(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	s.auditContent(x, audit.Delete, x.target.content(), x.tags())
 	x.w.WriteHeader(http.StatusAccepted)
 	return nil
 }

@@ -166,6 +166,7 @@ func (s *Server) fail(x *exchange, err error) {
 	a := s.answerTo(x, err)
 	if a.log != nil {
 		s.o.Log.ErrorContext(x.r.Context(), "request failed", "ref", x.id, "method", x.r.Method, "path", x.r.URL.EscapedPath(), "error", a.log)
+		s.auditFailure(x, a.status)
 	}
 	if x.w.status != 0 {
 		panic(http.ErrAbortHandler)

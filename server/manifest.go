@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"berth/access"
+	"berth/audit"
 	"berth/oci"
 	"berth/registry"
 )
@@ -42,6 +43,7 @@ func (s *Server) putManifest(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	s.auditContent(x, audit.Push, d.Digest, options.Tags)
 	h := x.w.Header()
 	h.Set("Location", s.location(target{kind: kindManifest, repo: x.target.repo, reference: x.target.reference}))
 	h.Set("Docker-Content-Digest", string(d.Digest))

@@ -270,17 +270,23 @@ func (m *memory) PutManifest(_ context.Context, name oci.Name, mc registry.Manif
 func (m *memory) DeleteBlob(_ context.Context, name oci.Name, d oci.Digest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
 	r := m.repo(name)
 	if _, ok := r.blobs[d]; !ok {
 		return oci.Errorf(oci.BlobUnknown, "there is no such blob")
 	}
 	delete(r.blobs, d)
-	return m.fail
+	return nil
 }
 
 func (m *memory) DeleteManifest(_ context.Context, name oci.Name, d oci.Digest) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
 	r := m.repo(name)
 	if _, ok := r.manifests[d]; !ok {
 		return oci.Errorf(oci.ManifestUnknown, "there is no such manifest")
@@ -293,6 +299,9 @@ func (m *memory) DeleteManifest(_ context.Context, name oci.Name, d oci.Digest) 
 func (m *memory) DeleteTag(_ context.Context, name oci.Name, t oci.Tag) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
 	r := m.repo(name)
 	if _, ok := r.tags[t]; !ok {
 		return oci.Errorf(oci.ManifestUnknown, "there is no such tag")

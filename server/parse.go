@@ -40,6 +40,14 @@ type target struct {
 	upload    string
 }
 
+// content returns the digest that t names, of a manifest, a blob or a subject.
+func (t *target) content() oci.Digest {
+	if t.digest != "" {
+		return t.digest
+	}
+	return t.reference.Digest
+}
+
 // errNoPath is the answer to a path that names nothing.
 var errNoPath = &statusError{http.StatusNotFound, oci.Errorf(oci.Unsupported, "there is nothing at this path")}
 

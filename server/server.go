@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"berth/access"
+	"berth/audit"
 	"berth/oci"
 	"berth/registry"
 )
@@ -62,6 +63,13 @@ type Options struct {
 	// Refused is called for each request whose caller may not do what he asked.
 	// When nil, they are logged.
 	Refused func(context.Context, Refusal)
+	// Audit is told of what changed, what was given and what was refused, and
+	// with AuditPulls of the manifests that were read. Nil is nobody.
+	Audit      func(audit.Event)
+	AuditPulls bool
+	// Blocked says why nothing may be written now, in words for the client, or
+	// "" when it may. Nil is never.
+	Blocked func() string
 	// Meter is told of every request; nil is nobody. Metrics shows what there
 	// is to show: to admins, and under MetricsPath, unless empty, on the debug
 	// address. Nil is nothing.
@@ -159,6 +167,7 @@ type exchange struct {
 	off      bool       // the method is switched off
 	query    url.Values
 	caller   access.Caller
+	method   audit.Method      // how the caller has proved who he is
 	registry registry.Registry // as the caller may use it; nil where nobody is asked
 	refused  bool
 	panicked bool

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"berth/audit"
 	"berth/auth"
 )
 
@@ -90,9 +91,10 @@ func (s *Server) postToken(x *exchange) error {
 		refresh := auth.Secret(form.Get("refresh_token"))
 		id, err := s.o.Tokens.Refresh(x.r.Context(), refresh, req.service)
 		if err != nil {
+			s.auditProof(x, audit.Refresh, err)
 			return fmt.Errorf("redeem a refresh token: %w", err)
 		}
-		x.caller.Identity = id
+		x.caller.Identity, x.method = id, audit.Refresh
 		return s.issue(x, req, refresh)
 	}
 	return badRequest("grant_type must be password or refresh_token")
@@ -147,6 +149,7 @@ func (s *Server) issue(x *exchange, req tokenRequest, refresh auth.Secret) error
 			return err
 		}
 	}
+	s.auditToken(x, granted)
 	x.w.Header().Set("Cache-Control", "no-store")
 	return x.w.writeJSON(http.StatusOK, tokenAnswer{
 		Token:        t.Value,

@@ -28,6 +28,7 @@ type Config struct {
 	Access   []accessRule   `yaml:"access,omitempty"`
 	// AccessTests must hold at start, at reload and in `berth config check`.
 	AccessTests []accessTest `yaml:"accesstests,omitempty"`
+	Audit       auditConfig  `yaml:"audit"`
 	Mirrors     []any        `yaml:"mirrors,omitempty" config:"later"`
 
 	Catalog struct {

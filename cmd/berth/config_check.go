@@ -68,6 +68,7 @@ func (c *Config) setDefaults() {
 	}
 	setDefault(&c.Auth.Issuer.Service, "berth")
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
+	c.setAuditDefaults()
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
 		c.Catalog.MaxEntries = maxPage
 	}
@@ -128,6 +129,7 @@ func (c *Config) check(d *document) error {
 	c.checkHTTP(add, oneOf)
 	c.checkAuth(add, d.at("auth.htpasswd") != nil)
 	c.checkLDAP(add)
+	c.checkAudit(add)
 	return errors.Join(errs...)
 }
 

@@ -18,6 +18,7 @@ var (
 	storageType  = reflect.TypeFor[storageConfig]()
 	authType     = reflect.TypeFor[authConfig]()
 	durationType = reflect.TypeFor[time.Duration]()
+	sizeType     = reflect.TypeFor[byteSize]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
@@ -174,6 +175,10 @@ func (d *document) checkScalar(n *yaml.Node, t reflect.Type, path string) error 
 	case t == durationType:
 		n.Value, ok = duration(n.Value)
 		want = "a duration such as 10s or 24h"
+	case t == sizeType:
+		n.Tag = "!!int"
+		n.Value, ok = size(n.Value)
+		want = "a size such as 64MB or 64MiB"
 	default:
 		n.Tag = "!!int"
 		n.Value, ok = number(n.Value, t.Bits())
@@ -207,16 +212,26 @@ func boolean(s string) (string, bool) {
 	return s, false
 }
 
-// duration returns a duration as Go writes it. A plain number is nanoseconds, as
-// it is in Distribution.
+// duration returns a duration as Go writes it. 90d is 90 days; a plain number is
+// nanoseconds, as it is in Distribution.
 func duration(s string) (string, bool) {
-	d, err := time.ParseDuration(s)
+	d, err := parseDuration(s)
 	if err != nil {
 		var n int64
 		n, err = strconv.ParseInt(s, 0, 64)
 		d = time.Duration(n)
 	}
 	return d.String(), err == nil
+}
+
+// parseDuration parses a duration, which may be a number of days.
+func parseDuration(s string) (time.Duration, error) {
+	days, ok := strings.CutSuffix(s, "d")
+	if !ok {
+		return time.ParseDuration(s)
+	}
+	n, err := strconv.ParseUint(days, 10, 16)
+	return time.Duration(n) * 24 * time.Hour, err
 }
 
 // number returns a whole number in decimal.

@@ -12,6 +12,7 @@ import (
 
 	"berth/access"
 	"berth/admin"
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
 	"berth/auth/htpasswd"
@@ -39,6 +40,7 @@ type core struct {
 	// hashes one.
 	hashWorker func() *exec.Cmd
 
+	audit    *audit.Log // nil where none is kept
 	accounts *account.Accounts
 	robots   *robot.Robots
 	htpasswd *htpasswd.File // nil without auth.htpasswd
@@ -67,6 +69,9 @@ func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	}
 	c.policy.Store(policy)
 	if err := c.openData(ctx, cfg, log); err != nil {
+		return err
+	}
+	if err := c.openAudit(cfg, log); err != nil {
 		return err
 	}
 	return c.openGate(ctx, cfg, log)
@@ -157,7 +162,7 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	for _, dir := range c.ldap {
 		backends = append(backends, dir)
 	}
-	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups})
+	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
 	c.issuer, err = token.NewIssuer(ctx, c.db.Tokens(), token.Options{
 		Service:    cfg.Auth.Issuer.Service,
 		Issuer:     cfg.Auth.Issuer.Service,
@@ -201,7 +206,7 @@ func (c *core) openForeign(cfg *Config, log *slog.Logger) (backends []auth.Authe
 
 // management returns what manages the data of c.
 func (c *core) management(refusals *admin.Refusals) *admin.Service {
-	return &admin.Service{
+	s := &admin.Service{
 		Accounts: c.accounts,
 		Logins:   c.issuer,
 		Keys:     c.robots,
@@ -210,6 +215,10 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Trust:    c.trust,
 		Refusals: refusals,
 	}
+	if c.audit != nil {
+		s.Audit, s.Audited = c.audit.Record, c.audited
+	}
+	return s
 }
 
 // close gives everything back, the lock last.

@@ -100,6 +100,7 @@ func newRootCommand() *cobra.Command {
 		newRobotCommand(),
 		newTokenCommand(),
 		newAccessCommand(),
+		newAuditCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -194,7 +195,6 @@ func laterCommands() []*cobra.Command {
 		{"restore", "Restore a backup"},
 		{"rebuild", "Rebuild the metadata from the blobs"},
 		{"migrate", "Move the metadata to another database"},
-		{"audit", "Search what was done"},
 		{"auth", "Test the authentication backends"},
 		{"mirror", "Copy from and to other registries"},
 	} {

@@ -8,6 +8,8 @@ import (
 	"os/signal"
 	"reflect"
 	"syscall"
+
+	"berth/audit"
 )
 
 // watchConfig reads the configuration again when its file changes and on
@@ -58,7 +60,14 @@ func (r *running) reloadUsers() {
 // configuration in force, all or none of them. What cannot be used leaves those
 // before in force.
 func (r *running) reload() {
-	if err := r.tryReload(); err != nil {
+	before := r.ruling.rulesDigest()
+	err := r.tryReload()
+	kind := audit.Config
+	if r.ruling.rulesDigest() != before {
+		kind = audit.Rules
+	}
+	r.auditRegistry(kind, err)
+	if err != nil {
 		r.health.report("configuration", err.Error())
 		r.log.Error("the configuration cannot be used, the old one stays in force", "error", err)
 		return

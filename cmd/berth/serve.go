@@ -18,6 +18,7 @@ import (
 
 	"berth/access"
 	"berth/admin"
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
 	"berth/guard"
@@ -75,6 +76,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	r := &running{src: src, cfg: cfg, ruling: cfg, core: core, level: level, log: log, stdout: stdout, stderr: stderr,
 		metrics: newMetrics(core.verifier.Stats), space: newSpace(core.disks...)}
 	r.metrics.gauge("berth_credentials_expiring", "Robots and personal tokens that expire within 14 days.", core.robots.Expiring)
+	r.watchAudit()
 	return errors.Join(r.run(ctx), core.close())
 }
 
@@ -131,6 +133,8 @@ func (r *running) run(ctx context.Context) error {
 		}
 		return err
 	}
+	r.auditRegistry(audit.Start, nil)
+	defer r.auditRegistry(audit.Stop, nil)
 	r.accept()
 	r.startWork(ctx)
 	select {
@@ -264,6 +268,7 @@ func (r *running) serverOptions() server.Options {
 	if !c.Log.AccessLog.Disabled {
 		o.AccessLog = r.stdout
 	}
+	r.auditOptions(&o)
 	return o
 }
 
@@ -365,7 +370,7 @@ func (r *running) firstAdmin(ctx context.Context) error {
 	if generated {
 		password = account.NewPassword()
 	}
-	if err := r.core.accounts.Add(ctx, "admin", password, nil); err != nil {
+	if err := r.core.management(nil).AddUser(ctx, admin.NewUser{Name: "admin", Password: password}); err != nil {
 		if !generated {
 			err = fmt.Errorf("$BERTH_ADMIN_PASSWORD_FILE: %w", err)
 		}
