@@ -83,7 +83,7 @@ func TestChangesOfRobotsAreAudited(t *testing.T) {
 		},
 		func() (auth.Secret, error) { return api.RotateRobot(ctx, "ci", time.Hour) },
 		func() (auth.Secret, error) {
-			return "", api.ChangeRobot(ctx, "robot:ci", RobotChange{Owner: &none, Comment: &none})
+			return "", api.ChangeRobot(ctx, "ci", RobotChange{Owner: &none, Comment: &none})
 		},
 		func() (auth.Secret, error) { return "", api.ChangeRobot(ctx, "ci", RobotChange{Disabled: &off}) },
 		func() (auth.Secret, error) { return "", api.RemoveRobot(ctx, "ci") },

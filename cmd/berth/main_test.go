@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -69,9 +70,9 @@ func TestUsersThatAreNotLetIn(t *testing.T) {
 }
 
 func TestDataThatIsNotThere(t *testing.T) {
-	t.Setenv("REGISTRY_CONFIGURATION_PATH", "")
 	dir := filepath.Join(t.TempDir(), "data")
-	t.Setenv("BERTH_DATA", dir)
+	config := fmt.Sprintf("storage: {filesystem: {rootdirectory: %q}}\n", dir)
+	t.Setenv("REGISTRY_CONFIGURATION_PATH", writeFile(t, filepath.Join(t.TempDir(), "config.yml"), config))
 	for _, want := range []string{"no registry has kept its data in " + dir, ""} {
 		_, stderr, code := command(t, "token", "list")
 		if code != 0 || !strings.Contains(stderr, want) || want == "" && stderr != "" {
