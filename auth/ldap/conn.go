@@ -17,6 +17,9 @@ import (
 const (
 	maxAnswer = 16 << 20 // bytes, of one operation
 	pageSize  = 500
+	// silence is how long a server may say nothing, when the time of the caller
+	// is over, before that is its own fault.
+	silence = time.Second
 )
 
 var (
@@ -30,7 +33,7 @@ var (
 type brokenError struct {
 	err     error
 	timeout bool // it was not heard of, and may hang
-	ours    bool // the time of the caller was over, which is no fault of the server
+	ours    bool // the caller had no time left, which is no fault of the server
 }
 
 func (e *brokenError) Error() string { return e.err.Error() }
@@ -71,7 +74,8 @@ func (c *conn) close() {
 // Errors: brokenError, after which the connection is of no use; else the
 // directory's answer.
 func (c *conn) do(ctx context.Context, operation func(*goldap.Conn) error) error {
-	limited, cancel := context.WithTimeoutCause(ctx, c.limit, errNoAnswer)
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
 	c.wire.left.Store(maxAnswer)
 	cut := context.AfterFunc(limited, func() { _ = c.wire.Close() })
@@ -83,12 +87,18 @@ func (c *conn) do(ctx context.Context, operation func(*goldap.Conn) error) error
 	case c.wire.left.Load() < 0:
 		return &brokenError{err: errTooLong} // the library tells it as text only
 	case !finished:
-		cause := context.Cause(limited)
-		return &brokenError{err: cause, timeout: true, ours: !errors.Is(cause, errNoAnswer)}
+		return silent(ctx, began)
 	case !isAnswer(err):
 		return &brokenError{err: err}
 	}
 	return err
+}
+
+// silent returns the error of a server that was asked at began and has not
+// answered.
+func silent(ctx context.Context, began time.Time) *brokenError {
+	left := errors.Is(ctx.Err(), context.Canceled)
+	return &brokenError{err: errNoAnswer, timeout: true, ours: left || ctx.Err() != nil && time.Since(began) < silence}
 }
 
 // isAnswer reports whether err is what the directory says about the operation,

@@ -272,9 +272,10 @@ func rangeOf(e *goldap.Entry, attr string) (values []string, next int) {
 
 // foldDN returns a DN in a form that is the same for all ways to write it.
 func foldDN(dn string) string {
+	dn = strings.ToLower(dn) // first: the parts of a name are sorted as they are written
 	parsed, err := goldap.ParseDN(dn)
 	if err != nil {
-		return strings.ToLower(dn)
+		return dn
 	}
 	return strings.ToLower(parsed.String())
 }

@@ -87,10 +87,12 @@ func (d *Directory) onServers(ctx context.Context, places chan struct{}, f func(
 		if !errors.As(err, &broken) {
 			return err
 		}
-		if broken.ours || ctx.Err() != nil {
+		if !broken.ours {
+			d.markDown(s, broken.err)
+		}
+		if ctx.Err() != nil {
 			return &DownError{d.o.Name, broken.err}
 		}
-		d.markDown(s, broken.err)
 	}
 	if err := d.allDown(); err != nil {
 		return err

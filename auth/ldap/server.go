@@ -39,12 +39,13 @@ func (d *Directory) dial(ctx context.Context, s *server) (*conn, error) {
 	if err != nil {
 		return nil, &brokenError{err: err}
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, d.limits.dial, errNoAnswer)
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, d.limits.dial)
 	defer cancel()
 	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	raw, err := dialer.DialContext(limited, "tcp", s.addr)
 	if err != nil {
-		return nil, dialError(ctx, "connect", err)
+		return nil, dialError(ctx, began, "connect", err)
 	}
 	c := &conn{server: s, wire: &wire{Conn: raw}, limit: d.limits.operation, born: d.o.Now()}
 	c.wire.left.Store(maxAnswer)
@@ -53,7 +54,7 @@ func (d *Directory) dial(ctx context.Context, s *server) (*conn, error) {
 		over = tls.Client(c.wire, config)
 		if err := over.(*tls.Conn).HandshakeContext(limited); err != nil {
 			_ = raw.Close()
-			return nil, dialError(ctx, "TLS", err)
+			return nil, dialError(ctx, began, "TLS", err)
 		}
 	}
 	c.ldap = goldap.NewConn(over, s.secure)
@@ -92,14 +93,14 @@ func (c *conn) startTLS(ctx context.Context, config *tls.Config) error {
 	return &brokenError{err: fmt.Errorf("StartTLS is refused: %w", err)}
 }
 
-// dialError says what went wrong on the way to a server, and whether only the
-// time of the caller was over.
-func dialError(ctx context.Context, what string, err error) error {
-	timeout := errors.Is(err, context.DeadlineExceeded)
-	if timeout {
-		err = errNoAnswer
+// dialError says what went wrong on the way to a server.
+func dialError(ctx context.Context, began time.Time, what string, err error) error {
+	broken := &brokenError{err: err}
+	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		broken = silent(ctx, began)
 	}
-	return &brokenError{err: fmt.Errorf("%s: %w", what, err), timeout: timeout, ours: ctx.Err() != nil}
+	broken.err = fmt.Errorf("%s: %w", what, broken.err)
+	return broken
 }
 
 // markDown notes that a server does not answer, and looks after it until it
