@@ -14,7 +14,14 @@ import (
 // would exit.
 func command(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	return commandWith(t, "", args...)
+}
+
+// commandWith is command with that on standard input.
+func commandWith(t *testing.T, stdin string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
 	root := newRootCommand()
+	root.SetIn(strings.NewReader(stdin))
 	var out, errOut bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&errOut)

@@ -101,6 +101,7 @@ func newRootCommand() *cobra.Command {
 		newTokenCommand(),
 		newAccessCommand(),
 		newAuditCommand(),
+		newAuthCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -195,7 +196,6 @@ func laterCommands() []*cobra.Command {
 		{"restore", "Restore a backup"},
 		{"rebuild", "Rebuild the metadata from the blobs"},
 		{"migrate", "Move the metadata to another database"},
-		{"auth", "Test the authentication backends"},
 		{"mirror", "Copy from and to other registries"},
 	} {
 		commands = append(commands, later(c[0], c[1]))

@@ -33,7 +33,10 @@ func TestCommandLines(t *testing.T) {
 		{"user list -o xml", 2, "", "it must be table or json"},
 		{"token list -o yaml", 2, "", "it must be table or json"},
 		{"gc --dry-run", 1, "", "gc: not available yet"},
-		{"auth test bob", 1, "", "auth: not available yet"},
+		{"auth", 2, "", "name what to do"},
+		{"auth test bob", 2, "", `"bob" is none of htpasswd, ldap, oidc`},
+		{"auth test ldap corp", 2, "", "--user is needed"},
+		{"auth test oidc sso --password-stdin", 2, "", "only for the provider"},
 		{"nothing", 2, "", `unknown command "nothing"`},
 		{"serve --nothing", 2, "", "unknown flag"},
 	} {

@@ -21,6 +21,11 @@ func askPassword(cmd *cobra.Command, name string, fromStdin bool) (auth.Secret, 
 	if stdin := int(os.Stdin.Fd()); !fromStdin && term.IsTerminal(stdin) {
 		return askTwice(cmd.ErrOrStderr(), name, func() (string, error) { return readUnseen(cmd.Context(), stdin) })
 	}
+	return passwordLine(cmd)
+}
+
+// passwordLine reads the first line of standard input.
+func passwordLine(cmd *cobra.Command) (auth.Secret, error) {
 	line, err := await(cmd.Context(), func() (string, error) {
 		return bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 4096)).ReadString('\n')
 	})
