@@ -46,8 +46,13 @@ func TestScripts(t *testing.T) {
 	if _, err := shared.berth(); err != nil {
 		t.Fatal(err)
 	}
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	testscript.Run(t, scripts("testdata/script"))
+}
+
+// scripts returns how the scripts of a folder are run.
+func scripts(dir string) testscript.Params {
+	return testscript.Params{
+		Dir:                 dir,
 		RequireExplicitExec: true,
 		Setup:               setupScript,
 		Condition:           condition,
@@ -68,7 +73,7 @@ func TestScripts(t *testing.T) {
 			"eventually": scriptEventually,
 			"refusal":    scriptRefusal,
 		},
-	})
+	}
 }
 
 func condition(cond string) (bool, error) {
@@ -138,7 +143,8 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: start FILE")
 	}
 	dir := ts.Getenv("WORK")
-	ts.Check(prepare(dir, args[0]))
+	variables, _ := ts.Value(variables{}).([]string)
+	ts.Check(prepare(dir, args[0], variables...))
 	s, err := launch(dir, []string{"serve", filepath.Join(dir, args[0])}, nil)
 	ts.Check(err)
 	*ts.Value(running{}).(**server) = s
@@ -150,6 +156,10 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("CONFIG", filepath.Join(dir, args[0]))
 	ts.Setenv("PID", strconv.Itoa(s.cmd.Process.Pid))
 }
+
+// variables is the key under which a script holds what stands for names in its
+// configuration, as strings.NewReplacer takes it.
+type variables struct{}
 
 func scriptShutdown(ts *testscript.TestScript, neg bool, args []string) {
 	serverOf(ts).stop()

@@ -52,15 +52,15 @@ func serve(t *testing.T, config string, env ...string) *server {
 }
 
 // prepare writes a configuration from testdata/config into dir, with $DIR in it
-// standing for dir, and an htpasswd file in which the password of user1 is
-// secret1, and so on.
-func prepare(dir, config string) error {
-	text, err := os.ReadFile(filepath.Join("testdata", "config", config))
+// standing for dir and each of the variables for what follows it, and an htpasswd
+// file in which the password of user1 is secret1, and so on.
+func prepare(dir, config string, variables ...string) error {
+	data, err := os.ReadFile(filepath.Join("testdata", "config", config))
 	if err != nil {
 		return err
 	}
-	text = bytes.ReplaceAll(text, []byte("$DIR"), []byte(dir))
-	if err := os.WriteFile(filepath.Join(dir, config), text, 0o600); err != nil {
+	text := strings.NewReplacer(append(variables, "$DIR", dir)...).Replace(string(data))
+	if err := os.WriteFile(filepath.Join(dir, config), []byte(text), 0o600); err != nil {
 		return err
 	}
 	var lines strings.Builder
