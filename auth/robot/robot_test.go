@@ -333,7 +333,8 @@ func TestRun(t *testing.T) {
 		soonOver := f.add("ci", Settings{Limits: pulls(), Expires: time.Now().Add(10 * day)})
 		f.add("later", Settings{Limits: pulls(), Expires: time.Now().Add(20 * day)})
 		f.token(alice, "laptop", time.Now().Add(10*day))
-		if n := f.Expiring(); n != 2 {
+		f.token(alice, "laptop", time.Now().Add(11*day))
+		if n := f.Expiring(); n != 3 {
 			t.Errorf("%d expire soon", n)
 		}
 		ctx, stop := context.WithCancel(t.Context())
@@ -345,10 +346,10 @@ func TestRun(t *testing.T) {
 		if robots, _ := kept(); robots[0].Secrets[0].LastUse.At.IsZero() {
 			t.Error("the last use is not written")
 		}
-		if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "the robot ci expires soon") || !strings.Contains(got, "the token laptop of alice") {
+		if got := log.String(); strings.Count(got, "\n") != 3 || !strings.Contains(got, "the robot ci expires soon") || !strings.Contains(got, "the token laptop of alice") {
 			t.Errorf("logged: %s", got)
 		}
-		time.Sleep(41 * day)
+		time.Sleep(42 * day)
 		synctest.Wait()
 		if robots, tokens := kept(); len(tokens) != 0 || len(robots) != 2 {
 			t.Errorf("left: %d tokens, %d robots", len(tokens), len(robots))

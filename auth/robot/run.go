@@ -97,7 +97,7 @@ func (r *Robots) sweep(ctx context.Context) error {
 // not be in 14 days.
 func (r *Robots) Expiring() int {
 	n := 0
-	r.expiring(func(string, time.Time) { n++ })
+	r.expiring(func(string, string, time.Time) { n++ })
 	return n
 }
 
@@ -108,28 +108,28 @@ func (r *Robots) ExpiresSoon(end time.Time) bool {
 	return !over(end, now) && over(end, now.Add(soon))
 }
 
-// expiring calls f with each robot and token that expires soon: what it is, and
-// when it ends. Secrets that were rotated end as they should.
-func (r *Robots) expiring(f func(what string, end time.Time)) {
+// expiring calls f with each robot and token that expires soon: its name or ID,
+// what it is, and when it ends. Secrets that were rotated end as they should.
+func (r *Robots) expiring(f func(key, what string, end time.Time)) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, robot := range r.robots {
 		if !robot.Disabled && r.ExpiresSoon(robot.Expires) {
-			f("the robot "+robot.Name, robot.Expires)
+			f(robot.Name, "the robot "+robot.Name, robot.Expires)
 		}
 	}
 	for id, t := range r.tokens {
 		if e := r.byID[id]; e.refused == "" && r.ExpiresSoon(t.Expires) {
-			f(e.what, t.Expires)
+			f(id, e.what, t.Expires)
 		}
 	}
 }
 
 // warn logs each end that is near, once.
 func (r *Robots) warn() {
-	r.expiring(func(what string, end time.Time) {
-		if !r.warned[what].Equal(end) {
-			r.warned[what] = end
+	r.expiring(func(key, what string, end time.Time) {
+		if !r.warned[key].Equal(end) {
+			r.warned[key] = end
 			r.log.Warn(what+" expires soon", "expires", end.UTC().Format(time.RFC3339))
 		}
 	})

@@ -215,6 +215,9 @@ func newRobotRotate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if grace > 0 {
+				fmt.Fprintf(cmd.ErrOrStderr(), "The secret before this one ends in %v.\n", grace)
+			}
 			return printSecret(cmd, secret, args[0])
 		})
 	cmd.Flags().DurationVar(&grace, "grace", grace, "`TIME` that the secret before lives on; with 0s it ends at once")
