@@ -14,13 +14,25 @@ import (
 // action that is allowed only for some tags is granted: each request is decided
 // by itself. A scope of which nothing is left is dropped.
 func (p *Policy) Grant(c *Caller, scopes []auth.Scope) []auth.Scope {
+	return p.grant(c, scopes, aboutSome)
+}
+
+// GrantElsewhere is Grant for a token that another registry verifies, which
+// knows nothing of these rules and asks nobody again. What is allowed only for
+// some tags is not granted, what is denied for some is not either, and the list
+// of repositories is granted to who may see every name.
+func (p *Policy) GrantElsewhere(c *Caller, scopes []auth.Scope) []auth.Scope {
+	return p.grant(c, scopes, aboutEvery)
+}
+
+func (p *Policy) grant(c *Caller, scopes []auth.Scope, what about) []auth.Scope {
 	var granted []auth.Scope
 	for _, s := range scopes {
 		switch s.Type {
 		case TypeRepository:
-			s.Actions = p.grantRepository(c, s)
+			s.Actions = p.grantRepository(c, s, what)
 		case TypeRegistry:
-			s.Actions = p.grantRegistry(c, s)
+			s.Actions = p.grantRegistry(c, s, what)
 		default:
 			continue
 		}
@@ -31,7 +43,7 @@ func (p *Policy) Grant(c *Caller, scopes []auth.Scope) []auth.Scope {
 	return granted
 }
 
-func (p *Policy) grantRepository(c *Caller, s auth.Scope) []string {
+func (p *Policy) grantRepository(c *Caller, s auth.Scope, what about) []string {
 	name, err := oci.ParseName(s.Name)
 	if err != nil {
 		return nil
@@ -39,7 +51,7 @@ func (p *Policy) grantRepository(c *Caller, s auth.Scope) []string {
 	var held Action
 	for rest := scopeActions(s.Actions); rest != 0; rest &= rest - 1 {
 		action := Action(1) << bits.TrailingZeros8(uint8(rest))
-		if p.may(c, action, name) {
+		if p.mayAbout(c, action, name, what) {
 			held |= action
 		}
 	}
@@ -55,8 +67,11 @@ func (p *Policy) grantRepository(c *Caller, s auth.Scope) []string {
 	return actions
 }
 
-func (p *Policy) grantRegistry(c *Caller, s auth.Scope) []string {
+func (p *Policy) grantRegistry(c *Caller, s auth.Scope, what about) []string {
 	if s.Name != catalog || !p.Decide(Request{Caller: c, Action: List}).Allow {
+		return nil
+	}
+	if what == aboutEvery && p.Visible(c) != nil {
 		return nil
 	}
 	var actions []string

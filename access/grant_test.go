@@ -207,3 +207,38 @@ func sees(v *registry.Visibility, name oci.Name) bool {
 		return s.From <= string(name) && (s.To == "" || string(name) < s.To)
 	})
 }
+
+// TestGrantElsewhere: a registry that knows nothing of tags is given a token for
+// no more than what holds for each of them.
+func TestGrantElsewhere(t *testing.T) {
+	p := policy(t,
+		"name=alice on=team-a/* action=pull,push",
+		"name=tagged on=team-a/app tags=dev-* action=*",
+		"name=tagged on=team-a/app action=pull",
+		"name=bound on=team-a/* action=*",
+		"name=bound on=team-a/app tags=v* deny action=push,delete",
+		"name=root registry action=*",
+		"name=reader registry action=pull",
+		"name=reader on=secret/** deny action=pull",
+		"name=* on=secret/x tags=v* deny action=pull")
+	for _, test := range []struct {
+		caller, requested string
+		want              []string
+	}{
+		{"alice", "repository:team-a/app:pull,push,delete", []string{"repository:team-a/app:pull,push"}},
+		{"tagged", "repository:team-a/app:pull,push,delete", []string{"repository:team-a/app:pull"}},
+		{"bound", "repository:team-a/app:pull,push,delete", []string{"repository:team-a/app:pull"}},
+		{"bound", "repository:team-a/lib:pull,push,delete", []string{"repository:team-a/lib:delete,pull,push"}},
+		{"root", "repository:secret/x:pull registry:catalog:*", []string{"repository:secret/x:pull", "registry:catalog:*"}},
+		{"reader", "repository:secret/x:pull registry:catalog:*", nil},
+		{"alice", "registry:catalog:*", nil},
+	} {
+		var got []string
+		for _, s := range p.GrantElsewhere(named(test.caller), auth.ParseScopes([]string{test.requested})) {
+			got = append(got, s.String())
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s, %s: %s", test.caller, test.requested, diff)
+		}
+	}
+}

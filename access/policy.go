@@ -205,6 +205,7 @@ const (
 	aboutDigest               // content, of known tags
 	aboutUnknown              // content, of unknown tags
 	aboutSome                 // anything in it
+	aboutEvery                // each thing in it
 )
 
 // A question is a request on its way through the rules.
@@ -334,6 +335,10 @@ func lower(a, b int) int {
 
 // may reports whether the caller may do action on something in the repository.
 func (p *Policy) may(c *Caller, action Action, repository oci.Name) bool {
+	return p.mayAbout(c, action, repository, aboutSome)
+}
+
+func (p *Policy) mayAbout(c *Caller, action Action, repository oci.Name, what about) bool {
 	if c.Expired || !c.ceilingHolds(action, repository) {
 		return false
 	}
@@ -341,7 +346,7 @@ func (p *Policy) may(c *Caller, action Action, repository oci.Name) bool {
 		return true
 	}
 	q := newQuestion(&Request{Caller: c, Action: action, Repository: repository})
-	q.about = aboutSome
+	q.about = what
 	if narrowed(&c.Identity) {
 		return p.within(&q, c).Allow
 	}

@@ -286,6 +286,8 @@ func (r *rule) holdsTags(q *question) (yes, maybe bool) {
 		return writes && !r.Deny, true
 	case aboutSome:
 		return !r.Deny, false
+	case aboutEvery:
+		return r.Deny, false
 	}
 	if r.Deny {
 		return q.action == Delete, false
