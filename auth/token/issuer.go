@@ -1,12 +1,14 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,9 +30,13 @@ const (
 
 // Options configure an Issuer.
 type Options struct {
-	Service    string        // whom tokens are for (aud)
-	Issuer     string        // who signs them (iss)
-	Expiration time.Duration // of access tokens; 15 minutes when zero, never below one
+	Service string // whom tokens are for (aud)
+	Issuer  string // who signs them (iss)
+	// Services are registries besides this one that tokens are issued for.
+	Services []string
+	// ServicesIssuer is who signs those for Services; Service when empty.
+	ServicesIssuer string
+	Expiration     time.Duration // of access tokens; 15 minutes when zero, never below one
 	// Resolve says who a subject is today; auth.Verifier.Resolve is meant.
 	// Without it no refresh token is of use.
 	Resolve  func(context.Context, auth.Subject) (auth.Identity, error)
@@ -45,6 +51,8 @@ type Issuer struct {
 	store      Store
 	service    string
 	issuer     string
+	services   []string
+	signedBy   string // iss of tokens for services
 	expiration time.Duration
 	rotation   time.Duration
 	idle       time.Duration
@@ -53,7 +61,10 @@ type Issuer struct {
 	log        *slog.Logger
 
 	keys     atomic.Pointer[keySet]
-	rotating sync.Mutex
+	signer   atomic.Pointer[Signer] // nil: keys sign for services too
+	jwks     atomic.Pointer[[]byte]
+	rotating sync.Mutex                     // around changes of the three
+	former   []formerSigner                 // under rotating
 	verified *otter.Cache[[32]byte, Claims] // by the SHA-256 of the token
 
 	mu   sync.Mutex
@@ -72,10 +83,15 @@ func NewIssuer(ctx context.Context, store Store, o Options) (*Issuer, error) {
 	if o.Service == "" || o.Issuer == "" {
 		return nil, errors.New("a token issuer needs a service and a name of its own")
 	}
+	if slices.Contains(o.Services, o.Service) || slices.Contains(o.Services, "") {
+		return nil, errors.New("a further service has a name, and another one than the first")
+	}
 	i := &Issuer{
 		store:      store,
 		service:    o.Service,
 		issuer:     o.Issuer,
+		services:   slices.Clone(o.Services),
+		signedBy:   cmp.Or(o.ServicesIssuer, o.Service),
 		expiration: max(leastExpiration, orElse(o.Expiration, 15*time.Minute)).Truncate(time.Second),
 		rotation:   orElse(o.Rotation, keyLife),
 		idle:       orElse(o.Idle, idleLife),
@@ -128,6 +144,14 @@ type access struct {
 	Actions []string `json:"actions"`
 }
 
+func accessOf(scopes []auth.Scope) []access {
+	list := make([]access, 0, len(scopes))
+	for _, s := range scopes {
+		list = append(list, access{Type: s.Type, Name: s.Name, Actions: append([]string{}, s.Actions...)})
+	}
+	return list
+}
+
 // Issue returns a new access token for id, for the scopes, which may be none.
 func (i *Issuer) Issue(id auth.Identity, scopes []auth.Scope) (Token, error) {
 	now := i.now().UTC().Truncate(time.Second)
@@ -139,14 +163,11 @@ func (i *Issuer) Issue(id auth.Identity, scopes []auth.Scope) (Token, error) {
 		NotBefore: jwt.NewNumericDate(now),
 		IssuedAt:  jwt.NewNumericDate(now),
 		ID:        rand.Text(),
-		Access:    make([]access, 0, len(scopes)),
+		Access:    accessOf(scopes),
 		Provider:  id.Provider,
 		Version:   id.Version,
 
 		Credential: id.Credential,
-	}
-	for _, s := range scopes {
-		p.Access = append(p.Access, access{Type: s.Type, Name: s.Name, Actions: append([]string{}, s.Actions...)})
 	}
 	body, err := json.Marshal(p)
 	if err != nil {

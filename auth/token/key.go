@@ -26,7 +26,7 @@ type keySet struct {
 	public  map[string]ed25519.PublicKey
 	private map[string]ed25519.PrivateKey
 	headers map[string]string // of what a key signs, encoded
-	jwks    []byte
+	jwks    []jose.JSONWebKey // the public ones
 }
 
 // newKey makes a key.
@@ -39,15 +39,15 @@ func newKey(now time.Time) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("encode a signing key: %w", err)
 	}
-	id, err := thumbprint(public)
+	id, err := thumbprintOf(public)
 	if err != nil {
 		return Key{}, err
 	}
 	return Key{ID: id, Private: der, Created: now}, nil
 }
 
-// thumbprint returns the name of a key, RFC 7638.
-func thumbprint(public ed25519.PublicKey) (string, error) {
+// thumbprintOf returns the name of a key, RFC 7638.
+func thumbprintOf(public crypto.PublicKey) (string, error) {
 	sum, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
 	if err != nil {
 		return "", fmt.Errorf("name a signing key: %w", err)
@@ -66,7 +66,6 @@ func newKeySet(keys []Key) (*keySet, error) {
 		private: make(map[string]ed25519.PrivateKey),
 		headers: make(map[string]string),
 	}
-	var published jose.JSONWebKeySet
 	for _, k := range keys {
 		decoded, err := x509.ParsePKCS8PrivateKey(k.Private)
 		if err != nil {
@@ -83,13 +82,9 @@ func newKeySet(keys []Key) (*keySet, error) {
 			return nil, fmt.Errorf("encode the header of signing key %s: %w", k.ID, err)
 		}
 		s.headers[k.ID] = base64.RawURLEncoding.EncodeToString(header)
-		published.Keys = append(published.Keys, jose.JSONWebKey{
+		s.jwks = append(s.jwks, jose.JSONWebKey{
 			Key: public, KeyID: k.ID, Algorithm: string(jose.EdDSA), Use: "sig",
 		})
-	}
-	var err error
-	if s.jwks, err = json.Marshal(published); err != nil {
-		return nil, fmt.Errorf("encode the public keys: %w", err)
 	}
 	return s, nil
 }
@@ -160,8 +155,30 @@ func (i *Issuer) Rotate(ctx context.Context) error {
 		delete(set.public, k.ID)
 	}
 	i.keys.Store(set)
+	return i.publish()
+}
+
+// publish makes what JWKS returns. It is called under rotating.
+func (i *Issuer) publish() error {
+	var set jose.JSONWebKeySet
+	set.Keys = slices.Clone(i.keys.Load().jwks)
+	if s := i.signer.Load(); s != nil {
+		set.Keys = append(set.Keys, s.public)
+	}
+	now := i.now()
+	i.former = slices.DeleteFunc(i.former, func(f formerSigner) bool {
+		return now.After(f.until) || slices.ContainsFunc(set.Keys, func(k jose.JSONWebKey) bool { return k.KeyID == f.public.KeyID })
+	})
+	for _, f := range i.former {
+		set.Keys = append(set.Keys, f.public)
+	}
+	jwks, err := json.Marshal(set)
+	if err != nil {
+		return fmt.Errorf("encode the public keys: %w", err)
+	}
+	i.jwks.Store(&jwks)
 	return nil
 }
 
 // JWKS returns the public keys as a JSON Web Key Set (RFC 7517, section 5).
-func (i *Issuer) JWKS() []byte { return slices.Clone(i.keys.Load().jwks) }
+func (i *Issuer) JWKS() []byte { return slices.Clone(*i.jwks.Load()) }
