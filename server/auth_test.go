@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"berth/auth"
+	"berth/auth/token"
 	"berth/oci"
 )
 
@@ -335,4 +336,53 @@ func TestKeys(t *testing.T) {
 	if a.body != string(f.issuer.JWKS()) {
 		t.Errorf("keys %s", a.body)
 	}
+}
+
+// TestTokenForOthers: other registries are served by the same rules, and their
+// tokens open nothing here.
+func TestTokenForOthers(t *testing.T) {
+	const other = "service=registry.example.org"
+	f := newFixture(t, func(o *Options) {
+		o.Services = []string{"registry.example.org"}
+		issuer, err := token.NewIssuer(t.Context(), new(tokenStore), token.Options{
+			Service: o.Service, Issuer: "berth", Services: o.Services, Resolve: o.Verifier.Resolve,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Tokens = issuer
+	})
+	f.seed("puller")
+	for _, test := range []struct{ query, user, want string }{
+		{"&scope=repository:team/app:pull,push", "pusher", "repository:team/app:pull,push"},
+		{"&scope=repository:team/app:pull,push", "puller", "repository:team/app:pull"},
+		{"&scope=repository:docs:pull,push", "", "repository:docs:pull"},
+		{"&scope=registry:catalog:*", "puller", ""},
+		{"&scope=registry:catalog:*", "root", "registry:catalog:*"},
+	} {
+		header := "X-None: "
+		if test.user != "" {
+			header = as(test.user)
+		}
+		got := f.tokenOf(other+test.query, header)
+		if got.Scope != test.want {
+			t.Errorf("%s as %q: scope %q, want %q", test.query, test.user, got.Scope, test.want)
+		}
+		for _, path := range []string{"/v2/", "/v2/team/app/manifests/v1", "/v2/docs/manifests/v1"} {
+			a := f.do(get, path, "", "Authorization: Bearer "+got.Token)
+			f.wantStatus(a, http.StatusUnauthorized)
+			if challenge := a.Header.Get("WWW-Authenticate"); !strings.Contains(challenge, `error="invalid_token"`) {
+				t.Errorf("challenge %s", challenge)
+			}
+		}
+	}
+	refresh := f.tokenOf(other+"&offline_token=true", as("pusher")).RefreshToken
+	redeem := func(service string) *answerOf {
+		return f.form("grant_type", "refresh_token", "refresh_token", refresh, "service", service, "scope", "repository:team/app:push")
+	}
+	if got := f.parseToken(redeem("registry.example.org")); got.Scope != "repository:team/app:push" || got.RefreshToken != refresh {
+		t.Errorf("%+v", got)
+	}
+	f.wantStatus(redeem("registry.test"), http.StatusUnauthorized)
+	f.wantStatus(f.do(get, "/auth/token?service=registry.example.com", "", as("pusher")), http.StatusBadRequest)
 }

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"berth/access"
 	"berth/audit"
@@ -22,7 +24,9 @@ type Verifier interface {
 
 // Tokens issues and verifies tokens. token.Issuer is meant.
 type Tokens interface {
-	Issue(id auth.Identity, scopes []auth.Scope) (token.Token, error)
+	// IssueFor returns a token for a service, which is this one or one of
+	// Options.Services.
+	IssueFor(service string, id auth.Identity, scopes []auth.Scope) (token.Token, error)
 	Verify(ctx context.Context, raw string) (token.Claims, error)
 	NewRefresh(ctx context.Context, id auth.Identity, service, client, addr string) (auth.Secret, error)
 	Refresh(ctx context.Context, raw auth.Secret, service string) (auth.Identity, error)
@@ -43,15 +47,22 @@ type Outside struct {
 	}
 }
 
-// authenticate settles who is calling. Without credentials it is nobody, and
-// with wrong ones it is an error: never nobody.
+// Certificates knows users by their certificates. certificate.Users is meant.
+type Certificates interface {
+	// Subject returns whose certificate a client showed, with the chain that it
+	// sent and TLS has verified. Errors: auth.ErrBadCredentials.
+	Subject(sent []*x509.Certificate) (auth.Subject, error)
+}
+
+// authenticate settles who is calling. Without credentials it is who shows a
+// certificate, else nobody, and with wrong ones it is an error: never nobody.
 func (s *Server) authenticate(x *exchange) error {
 	if s.o.Verifier == nil {
 		return nil
 	}
 	headers := x.r.Header["Authorization"]
 	if len(headers) == 0 {
-		return nil
+		return s.authenticateCertificate(x)
 	}
 	if len(headers) > 1 {
 		return auth.ErrBadCredentials
@@ -67,7 +78,12 @@ func (s *Server) authenticate(x *exchange) error {
 	return auth.ErrBadCredentials
 }
 
+// authenticateBasic believes right credentials. Empty ones are how some clients
+// say that they have none.
 func (s *Server) authenticateBasic(x *exchange, c auth.Credentials) error {
+	if c.User == "" && c.Password == "" {
+		return s.authenticateCertificate(x)
+	}
 	c.Addr = x.caller.Addr
 	ctx := x.r.Context()
 	if s.o.Audit != nil {
@@ -91,9 +107,43 @@ func (s *Server) verify(ctx context.Context, c auth.Credentials) (auth.Identity,
 	return id, nil
 }
 
+// authenticateCertificate believes a certificate that TLS has verified. A browser
+// shows one for any page that it is on: what another site made it send changes
+// nothing.
+func (s *Server) authenticateCertificate(x *exchange) error {
+	if s.o.Certificates == nil || x.r.TLS == nil || len(x.r.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	if err := new(http.CrossOriginProtection).Check(x.r); err != nil {
+		return &access.DeniedError{Reason: "a certificate does not speak for what another site sends"}
+	}
+	subject, err := s.o.Certificates.Subject(x.r.TLS.PeerCertificates)
+	if err != nil {
+		return fmt.Errorf("verify a certificate: %w", err)
+	}
+	id, err := s.o.Verifier.Resolve(x.r.Context(), subject)
+	switch {
+	case errors.Is(err, auth.ErrNoMatch):
+		return auth.ErrBadCredentials
+	case err != nil:
+		return fmt.Errorf("look up the owner of a certificate: %w", err)
+	}
+	x.caller.Identity = id
+	return nil
+}
+
+// noteCertificate lets a token that was issued for a certificate find it, also
+// where it was issued by another process.
+func (s *Server) noteCertificate(x *exchange) {
+	if s.o.Certificates != nil && x.r.TLS != nil && len(x.r.TLS.VerifiedChains) > 0 {
+		_, _ = s.o.Certificates.Subject(x.r.TLS.PeerCertificates) // which does not ask who is calling
+	}
+}
+
 // authenticateBearer believes a token as far as its holder is today who he was
 // when it was issued.
 func (s *Server) authenticateBearer(x *exchange, raw string) error {
+	s.noteCertificate(x)
 	claims, outside, err := s.verifyToken(x.r.Context(), raw)
 	if err != nil {
 		return fmt.Errorf("verify a token: %w", err)

@@ -32,10 +32,16 @@ type Options struct {
 	// Verifier says who somebody is. Without one there is no authentication:
 	// everybody is nobody, and credentials are not looked at.
 	Verifier Verifier
+	// Certificates says whom the certificate of a client stands for, where TLS has
+	// verified one. Nil: for nobody.
+	Certificates Certificates
 	// Tokens is the built-in token server. Without one, and with a Verifier,
 	// the challenge is Basic with Realm, as Distribution's password file has it.
 	Tokens  Tokens
 	Service string // whom tokens are for
+	// Services are other registries that clients ask Tokens for tokens for. The
+	// same policy decides, as far as they can keep to it.
+	Services []string
 	// Outside is a token server elsewhere, which challenges name in place of
 	// the built-in one; nil is none. Tokens of both are believed.
 	Outside *Outside

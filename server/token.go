@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ func (s *Server) parseToken(values url.Values) (tokenRequest, error) {
 	if r.service == "" {
 		r.service = s.o.Service
 	}
-	if r.service != s.o.Service || len(values["service"]) > 1 {
+	if r.service != s.o.Service && !slices.Contains(s.o.Services, r.service) || len(values["service"]) > 1 {
 		return tokenRequest{}, badRequest("this token server is not for that service")
 	}
 	r.scopes = auth.ParseScopes(values["scope"])
@@ -138,8 +139,12 @@ type tokenAnswer struct {
 // be nothing. A refresh token that was redeemed stays as it is, as clients keep
 // only the first.
 func (s *Server) issue(x *exchange, req tokenRequest, refresh auth.Secret) error {
-	granted := s.o.Policy().Grant(&x.caller, req.scopes)
-	t, err := s.o.Tokens.Issue(x.caller.Identity, granted)
+	grant := s.o.Policy().Grant
+	if req.service != s.o.Service {
+		grant = s.o.Policy().GrantElsewhere
+	}
+	granted := grant(&x.caller, req.scopes)
+	t, err := s.o.Tokens.IssueFor(req.service, x.caller.Identity, granted)
 	if err != nil {
 		return err
 	}
