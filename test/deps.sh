@@ -6,10 +6,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git krb5-config ldb-tools libc6-dev podman python3-samba runc
+packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git iproute2 krb5-config ldb-tools libc6-dev podman python3-samba runc
 samba samba-ad-provision samba-dsdb-modules samba-vfs-modules skopeo slapd util-linux winbind"
 
 tools="
+github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
 github.com/regclient/regclient/cmd/regctl@v0.11.7
 oras.land/oras/cmd/oras@v1.3.6

@@ -103,11 +103,19 @@ func (c *Config) unreadable() (warnings []string) {
 		{"auth.htpasswd.path", c.Auth.Htpasswd.Path},
 		{"http.tls.certificate", c.HTTP.TLS.Certificate},
 		{"http.tls.key", c.HTTP.TLS.Key},
+		{"auth.issuer.certificate", c.Auth.Issuer.Certificate},
+		{"auth.issuer.key", c.Auth.Issuer.Key},
 	}
 	for i, dir := range c.Auth.LDAP {
 		at := fmt.Sprintf("auth.ldap.%d.", i)
 		files = append(files, [2]string{at + "cafile", dir.CAFile}, [2]string{at + "certfile", dir.CertFile},
 			[2]string{at + "keyfile", dir.KeyFile}, [2]string{at + "bindpasswordfile", dir.BindPasswordFile})
+	}
+	for _, path := range c.HTTP.TLS.ClientCAs {
+		files = append(files, [2]string{"http.tls.clientcas", path})
+	}
+	if a := c.Auth.Certificate; a != nil {
+		files = append(files, [2]string{"auth.certificate.crlfile", a.CRLFile})
 	}
 	files = append(files, c.keyFiles()...)
 	for _, f := range files {

@@ -94,8 +94,8 @@ type httpConfig struct {
 type tlsFiles struct {
 	Certificate  string   `yaml:"certificate,omitempty"`
 	Key          string   `yaml:"key,omitempty"`
-	ClientCAs    []string `yaml:"clientcas,omitempty" config:"later"`
-	ClientAuth   string   `yaml:"clientauth,omitempty" config:"later"`
+	ClientCAs    []string `yaml:"clientcas,omitempty"`
+	ClientAuth   string   `yaml:"clientauth,omitempty"`
 	MinimumTLS   string   `yaml:"minimumtls,omitempty"`
 	CipherSuites []string `yaml:"ciphersuites,omitempty"`
 	LetsEncrypt  struct {
@@ -124,10 +124,10 @@ type authConfig struct {
 		Enabled bool `yaml:"enabled"`
 	} `yaml:"accounts,omitempty"`
 	Groups map[string][]string `yaml:"groups,omitempty"`
-	Issuer struct {
-		Service    string        `yaml:"service,omitempty"`
-		Expiration time.Duration `yaml:"expiration,omitempty"`
-	} `yaml:"issuer,omitempty"`
+
+	Issuer      issuerConfig       `yaml:"issuer,omitempty"`
+	Certificate *certificateConfig `yaml:"certificate,omitempty"`
+
 	None  *struct{}        `yaml:"none,omitempty"`
 	LDAP  []ldapConfig     `yaml:"ldap,omitempty"`
 	OIDC  []any            `yaml:"oidc,omitempty" config:"later"`
@@ -168,19 +168,20 @@ func (c *Config) authenticates() bool { return c.logsIn() || c.Auth.Token != nil
 // logsIn reports whether somebody can log in here, with more than a token of
 // an outside token server.
 func (c *Config) logsIn() bool {
-	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0 || len(c.Auth.Trust) > 0
+	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0 || len(c.Auth.Trust) > 0 ||
+		c.Auth.Certificate != nil
 }
 
 // ownProviders returns the names of what vouches for users and has no name of its
 // own in the configuration. Others must not be called like one of them.
 func ownProviders() map[string]bool {
-	return map[string]bool{"accounts": true, "htpasswd": true, "robots": true, "token": true}
+	return map[string]bool{"accounts": true, "htpasswd": true, "robots": true, "certificate": true, "token": true}
 }
 
 // accountsOnly reports whether accounts are the only backend.
 func (c *Config) accountsOnly() bool {
 	a := c.Auth
-	return a.Accounts.Enabled && a.Htpasswd.Path == "" && len(a.LDAP)+len(a.Trust) == 0 && a.Token == nil
+	return a.Accounts.Enabled && a.Htpasswd.Path == "" && len(a.LDAP)+len(a.Trust) == 0 && a.Token == nil && a.Certificate == nil
 }
 
 // basicOnly reports whether the challenge is Basic, as Distribution sends it:

@@ -66,6 +66,12 @@ func (c *Config) setDefaults() {
 	if t := c.Auth.Token; t != nil && t.AutoRedirect {
 		setDefault(&t.AutoRedirectPath, "/auth/token")
 	}
+	if a := c.Auth.Certificate; a != nil {
+		a.setDefaults()
+	}
+	if len(c.HTTP.TLS.ClientCAs) > 0 {
+		setDefault(&c.HTTP.TLS.ClientAuth, requireAndVerify)
+	}
 	setDefault(&c.Auth.Issuer.Service, "berth")
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
 	c.setAuditDefaults()
@@ -142,6 +148,7 @@ func (c *Config) checkHTTP(add func(path, format string, args ...any), oneOf fun
 	if (h.TLS.Certificate == "") != (h.TLS.Key == "") {
 		add("http.tls", "certificate and key go together")
 	}
+	h.TLS.checkClients(add, oneOf)
 	oneOf("http.tls.minimumtls", h.TLS.MinimumTLS, "tls1.2", "tls1.3")
 	for _, name := range h.TLS.CipherSuites {
 		if !slices.ContainsFunc(tls.CipherSuites(), func(s *tls.CipherSuite) bool { return s.Name == name }) {
@@ -163,9 +170,8 @@ func (c *Config) checkAuth(add func(path, format string, args ...any), htpasswdG
 	case c.authGiven && a.None == nil && !c.authenticates() && len(a.OIDC) == 0 && a.Silly == nil:
 		add("auth", "no backend is on: name one, such as accounts: {enabled: true}, or write auth: none")
 	}
-	if a.Issuer.Expiration < 0 {
-		add("auth.issuer.expiration", "it must not be negative")
-	}
+	a.Issuer.check(add)
+	c.checkCertificate(add)
 	c.checkTrust(add)
 	c.checkOutside(add)
 }

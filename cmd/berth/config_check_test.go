@@ -112,8 +112,6 @@ func TestRefused(t *testing.T) {
 		{"notifications: {endpoints: [{name: a, url: u}]}", "notifications.endpoints", later},
 		{"http: {tls: {letsencrypt: {hosts: [h]}}}", "http.tls.letsencrypt.hosts", later},
 		{"http: {tls: {letsencrypt: {cachefile: f}}}", "http.tls.letsencrypt.cachefile", later},
-		{"http: {tls: {clientcas: [c]}}", "http.tls.clientcas", later},
-		{"http: {tls: {clientauth: request-client-cert}}", "http.tls.clientauth", later},
 		{"middleware: {storage: [{name: cloudfront}]}", "middleware", later},
 		{"health: {file: [{file: f}]}", "health.file", later},
 		{"health: {http: [{uri: u}]}", "health.http", later},

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +17,7 @@ import (
 	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
+	"berth/auth/certificate"
 	"berth/auth/htpasswd"
 	"berth/auth/ldap"
 	"berth/auth/robot"
@@ -47,8 +50,14 @@ type core struct {
 	ldap     []*ldap.Directory
 	trust    *trust.Trust   // in nobody without auth.trust
 	outside  *token.Outside // nil without auth.token
+	// authorities are those of clients' certificates, nil without
+	// http.tls.clientcas; certificates are users, nil without auth.certificate.
+	authorities  *authorities
+	certificates *certificate.Users
+
 	verifier *auth.Verifier
 	issuer   *token.Issuer
+	signing  *keyPair // of tokens for other services; nil without auth.issuer.certificate
 	policy   atomic.Pointer[access.Policy]
 }
 
@@ -162,13 +171,60 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	for _, dir := range c.ldap {
 		backends = append(backends, dir)
 	}
+	if err := c.openCertificates(cfg); err != nil {
+		return err
+	}
+	if c.certificates != nil {
+		backends = append(backends, c.certificates)
+	}
 	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
+	return c.openIssuer(ctx, cfg.Auth.Issuer, log)
+}
+
+// openCertificates opens what is known of clients' certificates.
+func (c *core) openCertificates(cfg *Config) (err error) {
+	if len(cfg.HTTP.TLS.ClientCAs) == 0 {
+		return nil
+	}
+	a := cfg.Auth.Certificate
+	var crl string
+	if a != nil {
+		crl = a.CRLFile
+	}
+	if c.authorities, err = loadAuthorities(cfg.HTTP.TLS.ClientCAs, crl); err != nil || a == nil {
+		return err
+	}
+	c.certificates, err = certificate.New(c.authorities.current.Load(), certificate.Options{
+		User:   a.User,
+		Prefix: a.Prefix,
+		Units:  a.Groups != "",
+		Owner: func(ctx context.Context, name string) (auth.Identity, error) {
+			return c.verifier.Lookup(ctx, name)
+		},
+	})
+	return err
+}
+
+// openIssuer opens the token server.
+func (c *core) openIssuer(ctx context.Context, cfg issuerConfig, log *slog.Logger) (err error) {
 	c.issuer, err = token.NewIssuer(ctx, c.db.Tokens(), token.Options{
-		Service:    cfg.Auth.Issuer.Service,
-		Issuer:     cfg.Auth.Issuer.Service,
-		Expiration: cfg.Auth.Issuer.Expiration,
-		Resolve:    c.verifier.Resolve,
-		Log:        log,
+		Service:        cfg.Service,
+		Issuer:         cfg.Service,
+		Services:       cfg.Services,
+		ServicesIssuer: cfg.Issuer,
+		Expiration:     cfg.Expiration,
+		Resolve:        c.verifier.Resolve,
+		Log:            log,
+	})
+	if err != nil || cfg.Certificate == "" {
+		return err
+	}
+	c.signing, err = loadKeyPair("auth.issuer", cfg.Certificate, cfg.Key, func(pair *tls.Certificate) error {
+		signer, err := token.NewSigner(pair, cmp.Or(token.KeyID(cfg.KID), token.Thumbprint))
+		if err != nil {
+			return err
+		}
+		return c.issuer.SetSigner(signer)
 	})
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
+	"berth/auth/certificate"
 	"berth/guard"
 	"berth/registry"
 	"berth/server"
@@ -120,6 +122,9 @@ func (r *running) run(ctx context.Context) error {
 	if r.core.outside != nil {
 		r.health.watch("auth.token", r.core.outside.Degraded)
 	}
+	if signing := r.core.signing; signing != nil {
+		r.health.watch("auth.issuer", func() string { return signing.Degraded(time.Now()) })
+	}
 	if !r.cfg.authenticates() {
 		r.log.Warn("no authentication is configured: everybody may push, pull and delete; add an auth: section")
 	}
@@ -193,7 +198,7 @@ func (r *running) listenMain(ctx context.Context, h http.Handler) error {
 // secure gives hs the certificate of the configuration, and keeps it current.
 func (r *running) secure(ctx context.Context, hs *http.Server) error {
 	c := r.cfg.HTTP
-	cert, err := loadCertificate(c.TLS.Certificate, c.TLS.Key)
+	cert, err := loadKeyPair("http.tls", c.TLS.Certificate, c.TLS.Key, nil)
 	if err != nil {
 		return err
 	}
@@ -202,7 +207,26 @@ func (r *running) secure(ctx context.Context, hs *http.Server) error {
 	}
 	r.health.watch("http.tls", func() string { return cert.Degraded(time.Now()) })
 	r.work.Go(func() { cert.watch(ctx, r.log) })
+	r.askForCertificates(ctx, hs.TLSConfig)
 	return nil
+}
+
+// askForCertificates makes cfg do what is configured about those of clients.
+func (r *running) askForCertificates(ctx context.Context, cfg *tls.Config) {
+	cfg.ClientAuth, _ = clientAuth(r.cfg.HTTP.TLS.ClientAuth)
+	a := r.core.authorities
+	if a == nil {
+		return
+	}
+	a.verify(cfg)
+	r.health.watch("http.tls.clientcas", func() string { return a.Degraded(time.Now()) })
+	r.work.Go(func() {
+		a.watch(ctx, r.log, func(t *certificate.Trust) {
+			if r.core.certificates != nil {
+				r.core.certificates.SetTrust(t)
+			}
+		})
+	})
 }
 
 func (r *running) serveOn(l net.Listener, hs *http.Server) {
@@ -232,6 +256,7 @@ func (r *running) serverOptions() server.Options {
 		View:           r.view,
 		Policy:         r.core.policy.Load,
 		Service:        c.Auth.Issuer.Service,
+		Services:       c.Auth.Issuer.Services,
 		Realm:          c.Auth.Htpasswd.Realm,
 		Prefix:         c.HTTP.Prefix,
 		RelativeURLs:   c.HTTP.RelativeURLs,
@@ -249,6 +274,9 @@ func (r *running) serverOptions() server.Options {
 	}
 	if c.authenticates() {
 		o.Verifier = r.core.verifier
+	}
+	if r.core.certificates != nil {
+		o.Certificates = r.core.certificates
 	}
 	if c.logsIn() && !c.basicOnly() {
 		o.Tokens = r.core.issuer
@@ -302,6 +330,9 @@ func (r *running) startWork(ctx context.Context) {
 	}
 	for _, dir := range r.core.ldap {
 		r.work.Go(func() { dir.Run(ctx) })
+	}
+	if r.core.signing != nil {
+		r.work.Go(func() { r.core.signing.watch(ctx, r.log) })
 	}
 }
 

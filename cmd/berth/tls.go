@@ -10,38 +10,43 @@ import (
 	"time"
 )
 
-// A certificate is a pair of files that is read again when they change. A pair
-// that cannot be used leaves the one before in force.
-type certificate struct {
+// A keyPair is a certificate and its key, two files that are read again when
+// they change. A pair that cannot be used leaves the one before in force.
+type keyPair struct {
+	section           string // of the configuration
 	certFile, keyFile string
+	use               func(*tls.Certificate) error // takes each pair before it is in force; may be nil
 	current           atomic.Pointer[tls.Certificate]
 	problem           atomic.Pointer[string]
 }
 
-func loadCertificate(certFile, keyFile string) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile}
+func loadKeyPair(section, certFile, keyFile string, use func(*tls.Certificate) error) (*keyPair, error) {
+	c := &keyPair{section: section, certFile: certFile, keyFile: keyFile, use: use}
 	if err := c.load(); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-func (c *certificate) load() error {
+func (c *keyPair) load() error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err == nil && c.use != nil {
+		err = c.use(&pair)
+	}
 	if err != nil {
-		return fmt.Errorf("load http.tls.certificate and key: %w", err)
+		return fmt.Errorf("load %s.certificate and key: %w", c.section, err)
 	}
 	c.current.Store(&pair)
 	return nil
 }
 
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *keyPair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
 // Degraded says what is wrong with the files on disk, or that the certificate
 // in force is about to expire; "" when all is well.
-func (c *certificate) Degraded(now time.Time) string {
+func (c *keyPair) Degraded(now time.Time) string {
 	if p := c.problem.Load(); p != nil {
 		return *p
 	}
@@ -56,12 +61,12 @@ func (c *certificate) Degraded(now time.Time) string {
 const certificateAlarm = 14 * 24 * time.Hour
 
 // watch reads the pair again whenever one of the files changes, until ctx ends.
-func (c *certificate) watch(ctx context.Context, log *slog.Logger) {
+func (c *keyPair) watch(ctx context.Context, log *slog.Logger) {
 	watchFiles(ctx, []string{c.certFile, c.keyFile}, func() {
 		if err := c.load(); err != nil {
 			text := "the new certificate cannot be used, the old one stays"
 			c.problem.Store(&text)
-			log.Error(text, "error", err)
+			log.Error(text, "section", c.section, "error", err)
 			return
 		}
 		c.problem.Store(nil)
@@ -70,7 +75,7 @@ func (c *certificate) watch(ctx context.Context, log *slog.Logger) {
 }
 
 // tlsConfig returns what http.tls asks for.
-func tlsConfig(c *certificate, minimum string, suites []string, http2 bool) (*tls.Config, error) {
+func tlsConfig(c *keyPair, minimum string, suites []string, http2 bool) (*tls.Config, error) {
 	cfg := &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if http2 {
 		cfg.NextProtos = []string{"h2", "http/1.1"}
