@@ -9,6 +9,10 @@ cd "$(dirname "$0")/.."
 packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git iproute2 krb5-config ldb-tools libc6-dev podman python3-samba runc
 samba samba-ad-provision samba-dsdb-modules samba-vfs-modules skopeo slapd util-linux winbind"
 
+# Programs of packages that are not installed, because they would bring a
+# configuration to where berth looks for one.
+unpacked="docker-registry"
+
 tools="
 github.com/distribution/distribution/v3/cmd/registry@v3.1.2
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
@@ -24,10 +28,12 @@ case ${1:-} in
 "") ;;
 bench)
 	packages="nginx slapd wrk"
+	unpacked=
 	tools=
 	;;
 campaign)
 	packages="e2fsprogs strace util-linux"
+	unpacked=
 	tools=
 	;;
 *)
@@ -85,6 +91,23 @@ debian() {
 	made_policy=
 }
 
+# unpack puts the programs of packages into .cache/bin.
+unpack() {
+	bin=$PWD/.cache/bin
+	mkdir -p "$bin"
+	for p in $unpacked; do
+		if [ -x "$bin/$p" ]; then
+			continue
+		fi
+		echo "deps: unpacking $p"
+		dir=$(mktemp -d)
+		(cd "$dir" && chmod 755 . && { apt-get download -qq "$p" || { as_root apt-get update -qq && apt-get download -qq "$p"; }; } 2>/dev/null)
+		dpkg-deb -x "$dir/$p"_*.deb "$dir/files"
+		cp "$dir/files/usr/bin/$p" "$bin/$p"
+		rm -r "$dir"
+	done
+}
+
 golang() {
 	bin=$PWD/.cache/bin
 	mkdir -p "$bin"
@@ -105,7 +128,8 @@ golang() {
 
 if command -v dpkg-query >/dev/null; then
 	debian
+	unpack
 else
-	echo "deps: not Debian; install by hand: $packages" >&2
+	echo "deps: not Debian; install by hand: $packages $unpacked" >&2
 fi
 golang
