@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"berth/auth"
-	"berth/test/authority"
+	certificates "berth/test/authority"
 )
 
 const elsewhere = "registry.example.org"
@@ -34,7 +34,7 @@ func (f *fixture) withServices(t *testing.T) *Issuer {
 // pairOf returns a certificate of a key, signed by itself.
 func pairOf(t testing.TB, key crypto.Signer) *tls.Certificate {
 	t.Helper()
-	cert := authority.Sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "tokens"}}, nil, key.Public(), key)
+	cert := certificates.Sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "tokens"}}, nil, key.Public(), key)
 	return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
@@ -58,10 +58,10 @@ func TestIssueFor(t *testing.T) {
 		algorithm jose.SignatureAlgorithm
 	}{
 		{nil, Thumbprint, jose.EdDSA},
-		{authority.NewKey(t, "RSA"), Thumbprint, jose.RS256},
-		{authority.NewKey(t, "P-256"), Thumbprint, jose.ES256},
-		{authority.NewKey(t, "P-256"), Libtrust, jose.ES256},
-		{authority.NewKey(t, "P-384"), Thumbprint, jose.ES384},
+		{certificates.NewKey(t, "RSA"), Thumbprint, jose.RS256},
+		{certificates.NewKey(t, "P-256"), Thumbprint, jose.ES256},
+		{certificates.NewKey(t, "P-256"), Libtrust, jose.ES256},
+		{certificates.NewKey(t, "P-384"), Thumbprint, jose.ES384},
 	} {
 		t.Run(string(test.algorithm)+" "+string(test.id), func(t *testing.T) {
 			if test.key != nil {
@@ -162,13 +162,13 @@ func TestSetSigner(t *testing.T) {
 		return signer
 	}
 	published := func(s *Signer) bool { return strings.Contains(string(i.JWKS()), s.public.KeyID) }
-	key := authority.NewKey(t, "P-256")
+	key := certificates.NewKey(t, "P-256")
 	first := set(key)
 	set(key) // another certificate of the same key
 	if n := strings.Count(string(i.JWKS()), first.public.KeyID); n != 1 {
 		t.Errorf("the key is published %d times", n)
 	}
-	second := set(authority.NewKey(t, "P-384"))
+	second := set(certificates.NewKey(t, "P-384"))
 	for _, step := range []struct {
 		after time.Duration
 		first bool
@@ -186,13 +186,13 @@ func TestSetSigner(t *testing.T) {
 func TestNewSignerRefuses(t *testing.T) {
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	_, edwards, errEdwards := ed25519.GenerateKey(rand.Reader)
-	p256 := pairOf(t, authority.NewKey(t, "P-256"))
+	p256 := pairOf(t, certificates.NewKey(t, "P-256"))
 	for name, test := range map[string]struct {
 		pair *tls.Certificate
 		id   KeyID
 	}{
 		"RSA of 1024 bits": {pairOf(t, must(t, short, err)), Thumbprint},
-		"P-521":            {pairOf(t, authority.NewKey(t, "P-521")), Thumbprint},
+		"P-521":            {pairOf(t, certificates.NewKey(t, "P-521")), Thumbprint},
 		"Ed25519":          {pairOf(t, must(t, edwards, errEdwards)), Thumbprint},
 		"an odd name":      {p256, "sha1"},
 		"no chain":         {&tls.Certificate{PrivateKey: p256.PrivateKey}, Thumbprint},
