@@ -1,5 +1,6 @@
 // Bench measures berth side by side with CNCF Distribution, and with nginx
-// where all that is done is to serve a file.
+// where all that is done is to serve a file; and users of a directory side by
+// side with those of a password file.
 //
 // It builds berth from the folder above, installs Distribution where it is
 // missing, starts both on loopback with their data in a temporary folder, and

@@ -14,8 +14,8 @@ func (r *report) besideOthers() []result {
 	return slices.DeleteFunc(slices.Clone(r.Results), func(res result) bool { return slices.Contains(besideDirectory[:], res.Work) })
 }
 
-const explainDirectory = `A login is a request for a token with a password, as ` + "`docker login`" + ` makes it; a pull is HEAD of a manifest with Basic. Remembered:
-the same user every time. First: another user every time, who was never here before. For a user of the directory that is a search
+const explainDirectory = `A login is a request for a token with a password, as ` + "`docker login`" + ` makes it, which writes a refresh token into the database; a pull
+is HEAD of a manifest with Basic. Remembered: the same user every time. First: another user every time, who was never here before. For a user of the directory that is a search
 for him, one for his groups, and a bind, by slapd on the same machine; for one of the password file it is a bcrypt of cost 10.
 Processor time is that of berth alone. In each cell: a user of the directory, then one of the password file.
 `
@@ -38,7 +38,7 @@ func (r *report) writeDirectory(b *strings.Builder) {
 	if lines.Len() == 0 {
 		return
 	}
-	fmt.Fprintf(b, "## Users of a directory\n%s\n| work | clients | rate, 1/s | factor | p50 | p99 | processor |\n|---|---:|---:|---:|---:|---:|---:|\n%s\n",
+	fmt.Fprintf(b, "\n## Users of a directory\n%s\n| work | clients | rate, 1/s | factor | p50 | p99 | processor |\n|---|---:|---:|---:|---:|---:|---:|\n%s\n",
 		explainDirectory, lines.String())
 }
 
@@ -58,7 +58,7 @@ func (r *report) writeDecisions(b *strings.Builder) {
 		}
 		times[fmt.Sprint(d.Rules, d.Name)] = fmt.Sprintf("%.0f", d.Nanos)
 	}
-	b.WriteString("## Decisions\nNanoseconds for one decision by so many rules.\n\n| request |")
+	b.WriteString("\n## Decisions\nNanoseconds for one decision by so many rules.\n\n| request |")
 	for _, n := range sizes {
 		fmt.Fprintf(b, " %d rules |", n)
 	}
