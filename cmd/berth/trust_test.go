@@ -141,11 +141,13 @@ func TestTrustFaults(t *testing.T) {
 			t.Errorf("%s:\n got %q\nwant %q", tt.text, got, tt.want)
 		}
 	}
-	for _, env := range []string{
-		"REGISTRY_AUTH_TRUST=[{name: ci, issuer: 'https://ci.test', audience: a, match: {sub: 7}, user: 'job:x'}]",
-		"REGISTRY_AUTH_TOKEN={realm: 'https://a.test', service: s, issuer: i, rootcertbundle: b}",
+	for _, env := range [][]string{
+		{"REGISTRY_AUTH_TRUST=[{name: ci, issuer: 'https://ci.test', audience: a, match: {sub: 7}, user: 'job:x'}]"},
+		{"REGISTRY_AUTH_TOKEN={realm: 'https://a.test', service: s, issuer: i, rootcertbundle: b}"},
+		{"REGISTRY_AUTH=token", "REGISTRY_AUTH_TOKEN_REALM=https://a.test", "REGISTRY_AUTH_TOKEN_SERVICE=s", "REGISTRY_AUTH_TOKEN_ISSUER=i",
+			"REGISTRY_AUTH_TOKEN_ROOTCERTBUNDLE=b"},
 	} {
-		if got := faults(t, "version: 0.1\n", env); got != nil {
+		if got := faults(t, "version: 0.1\n", env...); got != nil {
 			t.Errorf("%s: %q", env, got)
 		}
 	}
