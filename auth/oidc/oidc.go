@@ -1,0 +1,243 @@
+// Package oidc lets people in whom an OpenID Connect provider vouches for.
+//
+// They sign in with a browser (the authorization code flow, with PKCE), and get
+// no password here: at a command line they use personal tokens. Who somebody is
+// is decided by the issuer and the subject of his ID token, never by a name or
+// an e-mail address. He keeps the name of his first sign-in, and nobody else
+// gets it before an administrator has removed him.
+//
+// All users are in memory, so that a request asks nobody about them. What the
+// provider has to say is asked again at an interval with the refresh token of
+// the last sign-in: groups are those of today, and who is no longer vouched for
+// is shut out. While the provider is down, what it said last holds for a time.
+package oidc
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"berth/auth"
+)
+
+// Defaults, and bounds of what a provider may say and how long it may take.
+const (
+	defaultInterval = 5 * time.Minute
+	defaultStale    = time.Hour
+	defaultLifetime = 30 * 24 * time.Hour
+
+	answerTime = 5 * time.Second // for one answer of the provider, to its end
+	maxAnswer  = 1 << 20         // bytes of it
+	checkTime  = 8 * time.Second // for all that one check takes
+	patience   = 3 * time.Second // of a request that waits for a check
+	retryAfter = 30 * time.Second
+	maxGroups  = 1000
+	maxSubject = 255 // bytes
+)
+
+// Options configure a Provider. Name, Issuer and ClientID are required.
+type Options struct {
+	Name     string // of the provider here
+	Issuer   string // a URL, as the provider spells it
+	ClientID string
+	// Secret returns the secret of the client, "" for a public one. It is
+	// called whenever it is needed, so that a file can change.
+	Secret   func() (auth.Secret, error)
+	Scopes   []string // openid and profile when empty
+	Prompt   string   // of the authorization request; "" leaves it out
+	Username string   // claim that names a user; preferred_username when empty
+	Groups   string   // claim that lists his groups; groups when empty
+	// Plain: names and groups stand here as the provider spells them. Without
+	// it they have the provider's name and a slash in front.
+	Plain bool
+	CAs   *x509.CertPool // who vouches for the provider's host; the system's when nil
+
+	Interval time.Duration // between checks with a refresh token; 5 minutes when zero
+	Stale    time.Duration // how long the last check holds when none is possible; 1 hour when zero
+	Lifetime time.Duration // of a sign-in without a refresh token; 30 days when zero
+
+	// Taken returns which other backend has a user of that name, or "".
+	Taken func(ctx context.Context, name string) (string, error)
+	// Address is how clients call this registry, such as
+	// https://registry.example.org, or "".
+	Address string
+	Log     *slog.Logger     // slog.Default when nil
+	Now     func() time.Time // time.Now when nil
+}
+
+// A Provider is an OpenID Connect provider and the users that it vouches for.
+// It implements auth.Authenticator and is safe for concurrent use.
+type Provider struct {
+	o      Options
+	store  Store
+	box    *auth.Box
+	client *http.Client
+	ctx    context.Context // ends with Close
+	stop   context.CancelFunc
+	work   sync.WaitGroup
+
+	finding sync.Mutex // held by whoever asks for the metadata
+	found   *metadata
+
+	change    sync.Mutex // held by whoever changes the store, and then what follows
+	mu        sync.RWMutex
+	byName    map[string]entry
+	bySubject map[string]string    // name of a subject
+	checks    map[string]*check    // by subject, while they go on
+	failed    map[string]time.Time // when the last check of a subject came to nothing
+	down      string               // why the provider does not answer, "" when it does
+}
+
+// An entry is a user, and what is told of him on every request.
+type entry struct {
+	User
+	identity auth.Identity
+}
+
+// A check asks the provider about one user.
+type check struct{ done chan struct{} }
+
+// New returns a Provider with the users in store. It does not speak to the
+// provider yet. Close it.
+func New(ctx context.Context, store Store, o Options) (*Provider, error) {
+	o.setDefaults()
+	secret, err := store.Secret(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the secret of refresh tokens: %w", err)
+	}
+	box, err := auth.NewBox(secret, "berth refresh token of a provider")
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{
+		o:      o,
+		store:  store,
+		box:    box,
+		checks: make(map[string]*check),
+		failed: make(map[string]time.Time),
+	}
+	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
+	p.client = newClient(p.ctx, o.CAs)
+	if err := p.Reload(ctx); err != nil {
+		p.stop()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (o *Options) setDefaults() {
+	o.Username = cmp.Or(o.Username, "preferred_username")
+	o.Groups = cmp.Or(o.Groups, "groups")
+	o.Interval = cmp.Or(o.Interval, defaultInterval)
+	o.Stale = max(cmp.Or(o.Stale, defaultStale), o.Interval)
+	o.Lifetime = cmp.Or(o.Lifetime, defaultLifetime)
+	o.Log = cmp.Or(o.Log, slog.Default())
+	if len(o.Scopes) == 0 {
+		o.Scopes = []string{"openid", "profile"}
+	}
+	if o.Secret == nil {
+		o.Secret = func() (auth.Secret, error) { return "", nil }
+	}
+	if o.Taken == nil {
+		o.Taken = func(context.Context, string) (string, error) { return "", nil }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}
+
+// Name returns the name of the provider here.
+func (p *Provider) Name() string { return p.o.Name }
+
+// Close ends what goes on in the background, and waits for it.
+func (p *Provider) Close() error {
+	p.stop()
+	p.work.Wait()
+	p.client.CloseIdleConnections()
+	return nil
+}
+
+// Authenticate implements auth.Authenticator. No password is right: whoever
+// comes with one is told what to do instead.
+func (p *Provider) Authenticate(_ context.Context, c auth.Credentials) (auth.Identity, error) {
+	if p.o.Plain {
+		if _, ok := p.get(c.User); !ok {
+			return auth.Identity{}, auth.ErrNoMatch
+		}
+	} else if !strings.HasPrefix(c.User, p.o.Name+"/") {
+		return auth.Identity{}, auth.ErrNoMatch
+	}
+	return auth.Identity{}, &auth.RejectedError{Reason: "a password for a user of " + p.o.Name, Told: p.advice()}
+}
+
+// advice says how users log in who have no password here. It says the same
+// whether there is such a user or not.
+func (p *Provider) advice() string {
+	host := "HOST"
+	if _, after, ok := strings.Cut(p.o.Address, "://"); ok {
+		host = after
+	}
+	return fmt.Sprintf("users of %s have no password here: make a personal token at %s/ui/tokens, or run: berth login %s", p.o.Name, p.o.Address, host)
+}
+
+// Resolve implements auth.Authenticator. It waits for the provider only when
+// what it said last is older than the interval, and then for three seconds at
+// most.
+func (p *Provider) Resolve(ctx context.Context, s auth.Subject) (auth.Identity, error) {
+	e, ok := p.get(s.Name)
+	if !ok || s.Provider != "" && s.Provider != p.o.Name {
+		return auth.Identity{}, auth.ErrNoMatch
+	}
+	now := p.o.Now()
+	if len(e.Refresh) == 0 || e.Disabled || e.Suspended {
+		return e.answer(now.Sub(e.LastLogin) < p.o.Lifetime)
+	}
+	age := now.Sub(e.Checked)
+	if age >= 0 && age < p.o.Interval*4/5 {
+		return e.answer(true)
+	}
+	done := p.begin(e.User)
+	if done == nil || age >= 0 && age < p.o.Interval {
+		return p.old(e, age)
+	}
+	wait := time.NewTimer(patience)
+	defer wait.Stop()
+	select {
+	case <-done:
+	case <-wait.C:
+	case <-ctx.Done():
+		return auth.Identity{}, ctx.Err()
+	}
+	if e, ok = p.get(s.Name); !ok {
+		return auth.Identity{}, auth.ErrNoMatch
+	}
+	return p.old(e, p.o.Now().Sub(e.Checked))
+}
+
+// old answers with what the provider said last, as long as that holds.
+func (p *Provider) old(e entry, age time.Duration) (auth.Identity, error) {
+	if age >= p.o.Stale && !e.Disabled && !e.Suspended {
+		return auth.Identity{}, fmt.Errorf("the provider %s has not vouched for %s since %s", p.o.Name, e.Name, e.Checked.Format(time.RFC3339))
+	}
+	return e.answer(true)
+}
+
+func (e entry) answer(lives bool) (auth.Identity, error) {
+	if e.Disabled || e.Suspended || !lives {
+		return auth.Identity{}, auth.ErrBadCredentials
+	}
+	return e.identity, nil
+}
+
+// Degraded says why the provider does not answer, or "".
+func (p *Provider) Degraded() string {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.down
+}
