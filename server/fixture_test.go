@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -74,6 +75,10 @@ func newFixture(t testing.TB, change ...func(*Options)) *fixture {
 			defer f.mu.Unlock()
 			f.refused = append(f.refused, r)
 		},
+		Pages: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			o := OriginOf(r.Context())
+			fmt.Fprintln(w, r.Method, r.URL.Path, r.PostFormValue("client_name"), o.Addr, o.Base, o.Prefix, o.RequestID == w.Header().Get("X-Request-Id"))
+		}),
 		Log:       slog.New(slog.NewTextHandler(f.log, nil)),
 		AccessLog: f.access,
 	}

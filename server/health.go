@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"berth/access"
 )
@@ -30,8 +31,14 @@ func (s *Server) health(r *http.Request) (status int, h healthReport) {
 	return http.StatusOK, h
 }
 
-// root answers whoever looks whether anything is here.
+// root answers whoever looks whether anything is here. A browser finds the pages.
 func (s *Server) root(x *exchange) error {
+	x.w.Header().Set("Vary", "Accept")
+	if s.o.Pages != nil && strings.Contains(x.r.Header.Get("Accept"), "text/html") {
+		x.w.Header().Set("Location", s.prefix+"/ui/")
+		x.w.WriteHeader(http.StatusFound)
+		return nil
+	}
 	return writeText(x, "berth: a container registry\n")
 }
 

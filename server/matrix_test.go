@@ -31,6 +31,8 @@ func samples() []sample {
 		{kindLive, get, "/livez", "", 200},
 		{kindReady, get, "/readyz", "", 200},
 		{kindPing, get, "/v1/_ping", "", 200},
+		{kindPage, get, "/ui/", "", 200},
+		{kindPage, post, "/auth/device", "client_name=x", 200},
 		{kindMetrics, get, "/metrics", "", 200},
 		{kindSearch, get, "/v1/search?q=app", "", 200},
 		{kindBase, get, "/v2/", "", 200},

@@ -29,6 +29,7 @@ const (
 	kindUploads
 	kindUpload
 	kindReferrers
+	kindPage
 )
 
 // A target is what a path names. Which fields are set depends on the kind.
@@ -38,6 +39,7 @@ type target struct {
 	reference oci.Reference // of a manifest
 	digest    oci.Digest    // of a blob, or of a subject
 	upload    string
+	page      string // the path itself, without the prefix
 }
 
 // content returns the digest that t names, of a manifest, a blob or a subject.
@@ -74,9 +76,23 @@ func parsePath(path, prefix string) (target, error) {
 	}
 	rest, ok := strings.CutPrefix(path, "/v2/")
 	if !ok {
-		return target{}, errNoPath
+		return parsePagePath(path)
 	}
 	return parseRepository(rest)
+}
+
+// parsePagePath parses the path of a page, or of a login with one. None of them needs
+// an escape.
+func parsePagePath(path string) (target, error) {
+	const most = 255
+	ours := path == "/ui" || strings.HasPrefix(path, "/ui/") || path == "/auth/device" || path == "/auth/device/token"
+	plain := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-", r)
+	}
+	if !ours || len(path) > most || strings.Contains(path, "//") || strings.Contains(path, "/.") || strings.TrimFunc(path, plain) != "" {
+		return target{}, errNoPath
+	}
+	return target{kind: kindPage, page: path}, nil
 }
 
 // parseRepository parses a path under a repository from its end, so that names
@@ -183,6 +199,8 @@ func (t target) path() string {
 		return repo + "/blobs/uploads/" + t.upload
 	case kindReferrers:
 		return repo + "/referrers/" + string(t.digest)
+	case kindPage:
+		return t.page
 	}
 	for path, k := range fixed {
 		if k == t.kind && path != "/v2" {
@@ -208,7 +226,7 @@ func parseQuery(r *http.Request) (url.Values, error) {
 	return values, nil
 }
 
-// checkCookies bounds the cookies, which nothing here reads.
+// checkCookies bounds the cookies, which only pages read.
 func checkCookies(r *http.Request) error {
 	n := 0
 	for _, line := range r.Header["Cookie"] {

@@ -68,6 +68,9 @@ var routes = [...]route{
 		{patch, access.Push, false, (*Server).patchUpload}, {put, access.Push, false, (*Server).finishUpload},
 		{remove, access.Push, false, (*Server).cancelUpload},
 	}},
+	kindPage: {"page", true, []operation{
+		{get, 0, false, (*Server).showPage}, {head, 0, false, (*Server).showPage}, {post, 0, false, (*Server).showPage},
+	}},
 }
 
 func (r *route) find(method string) *operation {

@@ -63,6 +63,10 @@ type Options struct {
 	MaxCatalog    int         // entries of a page; 1,000 when zero, which is the most
 	MaxTags       int         // likewise
 
+	// Pages answers what is asked under /ui and /auth/device, with paths as if
+	// there were no Prefix; OriginOf tells it more. Nil is nothing.
+	Pages http.Handler
+
 	// Health says whether anything can be served, and names the parts that are
 	// not as they should be. Nil is all well.
 	Health func(context.Context) (ready bool, degraded []string)
