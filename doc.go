@@ -16,12 +16,13 @@
 //	audit        what was done, kept
 //	access       may they: rules, decisions, explanations
 //	blob/disk    bytes as files
-//	auth/…       the backends: password file, accounts, and the token server's keys
+//	auth/…       the backends: password file, accounts, single sign-on; tokens and sessions
 //	meta         names in SQL
 //	local        the registry on a blob store and a database
 //	guard        a registry that refuses what the policy does not grant
 //	server       HTTP over a registry
 //	admin        management, over the local socket
+//	web          pages, for people: signing in, personal tokens
 //	cmd/berth    the program: configuration, commands, and the putting together
 //
 // A push, from the outside in: server parses the request, so that a bad name

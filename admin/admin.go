@@ -26,7 +26,8 @@ type API interface {
 }
 
 // Users manages the accounts that berth itself keeps. Changes hold from the
-// next request on.
+// next request on. Users that a provider vouches for are listed as well, and can
+// be disabled and removed.
 type Users interface {
 	Users(ctx context.Context) ([]User, error)
 	// AddUser makes an account. Errors: Invalid, Exists.
@@ -74,6 +75,10 @@ type User struct {
 	Disabled bool      `json:"disabled"`
 	Created  time.Time `json:"created"`
 	Updated  time.Time `json:"updated"`
+	// Provider vouches for a user who has no account here. Suspended: it does so
+	// no more, until he signs in again.
+	Provider  string `json:"provider,omitempty"`
+	Suspended bool   `json:"suspended,omitempty"`
 }
 
 // A NewUser is an account to be made.

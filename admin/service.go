@@ -11,6 +11,7 @@ import (
 	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
+	"berth/auth/oidc"
 	"berth/auth/robot"
 	"berth/auth/token"
 	"berth/auth/trust"
@@ -20,6 +21,7 @@ import (
 // Service manages the data of this process. It is safe for concurrent use.
 type Service struct {
 	Accounts *account.Accounts
+	SSO      SSO // nil without any
 	Logins   Logins
 	Keys     *robot.Robots
 	Policy   func() *access.Policy
@@ -43,11 +45,27 @@ type Logins interface {
 	Revoke(ctx context.Context, id string) error
 }
 
+// SSO are the users of OpenID Connect providers; *oidc.Directory has them.
+type SSO interface {
+	Users() []oidc.User
+	SetDisabled(ctx context.Context, name string, disabled bool) error
+	Remove(ctx context.Context, name string) error
+}
+
 // Users implements API.
 func (s *Service) Users(context.Context) ([]User, error) {
 	users := []User{}
 	for _, a := range s.Accounts.List() {
-		users = append(users, User{a.Name, append([]string{}, a.Groups...), a.Disabled, a.Created, a.Updated})
+		users = append(users, User{Name: a.Name, Groups: append([]string{}, a.Groups...), Disabled: a.Disabled, Created: a.Created, Updated: a.Updated})
+	}
+	if s.SSO == nil {
+		return users, nil
+	}
+	for _, u := range s.SSO.Users() {
+		users = append(users, User{
+			Name: u.Name, Groups: append([]string{}, u.Groups...), Disabled: u.Disabled, Created: u.Created, Updated: u.Changed,
+			Provider: u.Provider, Suspended: u.Suspended,
+		})
 	}
 	return users, nil
 }
@@ -68,7 +86,11 @@ func (s *Service) SetDisabled(ctx context.Context, name string, disabled bool) e
 	if disabled {
 		kind = audit.UserDisable
 	}
-	return s.changed(kind, name, "", s.Accounts.SetDisabled(ctx, name, disabled))
+	err := s.Accounts.SetDisabled(ctx, name, disabled)
+	if errors.Is(err, account.ErrNotExist) && s.SSO != nil {
+		err = s.SSO.SetDisabled(ctx, name, disabled)
+	}
+	return s.changed(kind, name, "", err)
 }
 
 // SetGroups implements API.
@@ -78,7 +100,11 @@ func (s *Service) SetGroups(ctx context.Context, name string, groups []string) e
 
 // RemoveUser implements API.
 func (s *Service) RemoveUser(ctx context.Context, name string) error {
-	return s.changed(audit.UserRemove, name, "", s.Accounts.Remove(ctx, name))
+	err := s.Accounts.Remove(ctx, name)
+	if errors.Is(err, account.ErrNotExist) && s.SSO != nil {
+		err = s.SSO.Remove(ctx, name)
+	}
+	return s.changed(audit.UserRemove, name, "", err)
 }
 
 // Explain implements API.
@@ -207,7 +233,7 @@ func told(err error) error {
 		return &Error{Invalid, err.Error()}
 	case errors.Is(err, account.ErrExists):
 		return &Error{Exists, account.ErrExists.Error()}
-	case errors.Is(err, account.ErrNotExist):
+	case errors.Is(err, account.ErrNotExist), errors.Is(err, oidc.ErrNotExist):
 		return &Error{NotFound, account.ErrNotExist.Error()}
 	case errors.Is(err, token.ErrNotExist):
 		return &Error{NotFound, token.ErrNotExist.Error()}

@@ -36,6 +36,28 @@ func withUsers(cmd *cobra.Command, do func(admin.API) error) error {
 	return withAPI(cmd, do)
 }
 
+// withPeople is withUsers for what can be done to users of OpenID Connect
+// providers too.
+func withPeople(cmd *cobra.Command, do func(admin.API) error) error {
+	cfg, err := configOf(cmd)
+	if err != nil {
+		return err
+	}
+	if len(cfg.Auth.OIDC) > 0 {
+		return withAPI(cmd, do)
+	}
+	return withUsers(cmd, do)
+}
+
+// onPerson is onUser for withPeople.
+func onPerson(use, short, example string, do func(ctx context.Context, api admin.API, name string) error) *cobra.Command {
+	cmd := onUser(use, short, example, do)
+	cmd.RunE = operation(func(cmd *cobra.Command, args []string) error {
+		return withPeople(cmd, func(api admin.API) error { return do(cmd.Context(), api, args[0]) })
+	})
+	return cmd
+}
+
 // onUser makes a command that does one thing to the user of its first argument.
 func onUser(use, short, example string, do func(ctx context.Context, api admin.API, name string) error) *cobra.Command {
 	return &cobra.Command{
@@ -98,17 +120,17 @@ func newUserGroups() *cobra.Command {
 }
 
 func newUserDisable() *cobra.Command {
-	return onUser("disable NAME", "Shut a user out, at once", "  berth user disable alice",
+	return onPerson("disable NAME", "Shut a user out, at once", "  berth user disable alice",
 		func(ctx context.Context, api admin.API, name string) error { return api.SetDisabled(ctx, name, true) })
 }
 
 func newUserEnable() *cobra.Command {
-	return onUser("enable NAME", "Let a disabled user in again", "  berth user enable alice",
+	return onPerson("enable NAME", "Let a disabled user in again", "  berth user enable alice",
 		func(ctx context.Context, api admin.API, name string) error { return api.SetDisabled(ctx, name, false) })
 }
 
 func newUserRemove() *cobra.Command {
-	return onUser("remove NAME", "Remove a user", "  berth user remove alice",
+	return onPerson("remove NAME", "Remove a user", "  berth user remove alice",
 		func(ctx context.Context, api admin.API, name string) error { return api.RemoveUser(ctx, name) })
 }
 
@@ -119,7 +141,7 @@ func newUserList() *cobra.Command {
 		Example: "  berth user list\n  berth user list -o json",
 		Args:    cobra.NoArgs,
 		RunE: operation(func(cmd *cobra.Command, _ []string) error {
-			return withUsers(cmd, func(api admin.API) error {
+			return withPeople(cmd, func(api admin.API) error {
 				users, err := api.Users(cmd.Context())
 				if err != nil {
 					return err
@@ -127,8 +149,11 @@ func newUserList() *cobra.Command {
 				rows := [][]string{{"NAME", "GROUPS", "STATE", "CREATED"}}
 				for _, u := range users {
 					state := "active"
-					if u.Disabled {
+					switch {
+					case u.Disabled:
 						state = "disabled"
+					case u.Suspended:
+						state = "must sign in"
 					}
 					rows = append(rows, []string{u.Name, strings.Join(u.Groups, ","), state, ago(u.Created)})
 				}

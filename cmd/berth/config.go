@@ -130,7 +130,7 @@ type authConfig struct {
 
 	None  *struct{}        `yaml:"none,omitempty"`
 	LDAP  []ldapConfig     `yaml:"ldap,omitempty"`
-	OIDC  []any            `yaml:"oidc,omitempty" config:"later"`
+	OIDC  []oidcConfig     `yaml:"oidc,omitempty"`
 	Trust []trustConfig    `yaml:"trust,omitempty"`
 	Token *tokenAuthConfig `yaml:"token,omitempty"`
 	Silly *struct {
@@ -168,8 +168,7 @@ func (c *Config) authenticates() bool { return c.logsIn() || c.Auth.Token != nil
 // logsIn reports whether somebody can log in here, with more than a token of
 // an outside token server.
 func (c *Config) logsIn() bool {
-	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0 || len(c.Auth.Trust) > 0 ||
-		c.Auth.Certificate != nil
+	return c.hasPasswords() || len(c.Auth.OIDC)+len(c.Auth.Trust) > 0 || c.Auth.Certificate != nil
 }
 
 // ownProviders returns the names of what vouches for users and has no name of its
@@ -181,14 +180,14 @@ func ownProviders() map[string]bool {
 // accountsOnly reports whether accounts are the only backend.
 func (c *Config) accountsOnly() bool {
 	a := c.Auth
-	return a.Accounts.Enabled && a.Htpasswd.Path == "" && len(a.LDAP)+len(a.Trust) == 0 && a.Token == nil && a.Certificate == nil
+	return a.Accounts.Enabled && a.Htpasswd.Path == "" && len(a.LDAP)+len(a.OIDC)+len(a.Trust) == 0 && a.Token == nil && a.Certificate == nil
 }
 
 // basicOnly reports whether the challenge is Basic, as Distribution sends it:
 // with a password file, and nothing of berth's own.
 func (c *Config) basicOnly() bool {
 	a := c.Auth
-	return a.Htpasswd.Path != "" && !a.Accounts.Enabled && len(a.LDAP)+len(a.Trust) == 0 && a.Token == nil &&
+	return a.Htpasswd.Path != "" && !a.Accounts.Enabled && len(a.LDAP)+len(a.OIDC)+len(a.Trust) == 0 && a.Token == nil &&
 		!c.accessGiven && !c.issuerGiven
 }
 

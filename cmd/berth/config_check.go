@@ -167,11 +167,12 @@ func (c *Config) checkAuth(add func(path, format string, args ...any), htpasswdG
 		add("auth", "none excludes every other backend")
 	case htpasswdGiven && a.Htpasswd.Path == "":
 		add("auth.htpasswd", "path is missing")
-	case c.authGiven && a.None == nil && !c.authenticates() && len(a.OIDC) == 0 && a.Silly == nil:
+	case c.authGiven && a.None == nil && !c.authenticates() && a.Silly == nil:
 		add("auth", "no backend is on: name one, such as accounts: {enabled: true}, or write auth: none")
 	}
 	a.Issuer.check(add)
 	c.checkCertificate(add)
+	c.checkOIDC(add)
 	c.checkTrust(add)
 	c.checkOutside(add)
 }

@@ -105,7 +105,6 @@ func TestRefused(t *testing.T) {
 		{"storage: {swift: {anything: goes}}", "storage.swift", never},
 		{"storage: {oss: }", "storage.oss", never},
 		{"metadata: {postgres: {url: u}}", "metadata.postgres", later},
-		{"auth: {oidc: [{name: sso}]}", "auth.oidc", later},
 		{"auth: silly", "auth.silly", never},
 		{"mirrors: [{prefix: docker.io}]", "mirrors", later},
 		{"proxy: {remoteurl: u}", "proxy.remoteurl", later},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 
 	"berth/access"
@@ -20,7 +21,9 @@ import (
 	"berth/auth/certificate"
 	"berth/auth/htpasswd"
 	"berth/auth/ldap"
+	"berth/auth/oidc"
 	"berth/auth/robot"
+	"berth/auth/session"
 	"berth/auth/token"
 	"berth/auth/trust"
 	"berth/blob"
@@ -50,6 +53,8 @@ type core struct {
 	ldap     []*ldap.Directory
 	trust    *trust.Trust   // in nobody without auth.trust
 	outside  *token.Outside // nil without auth.token
+	sso      *oidc.Directory
+	sessions *session.Sessions
 	// authorities are those of clients' certificates, nil without
 	// http.tls.clientcas; certificates are users, nil without auth.certificate.
 	authorities  *authorities
@@ -165,6 +170,14 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		}
 		backends = append(backends, c.htpasswd)
 	}
+	// Before a directory, which would be asked in vain about their names.
+	others := slices.Clone(backends)
+	if err := c.openSSO(ctx, cfg, func() []auth.Authenticator { return others }, log); err != nil {
+		return err
+	}
+	for _, p := range c.sso.Providers {
+		backends = append(backends, p)
+	}
 	if err := c.openDirectories(cfg, hasher, log); err != nil {
 		return err
 	}
@@ -178,6 +191,7 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		backends = append(backends, c.certificates)
 	}
 	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
+	c.sessions = session.New(c.db.Sessions(), session.Options{Resolve: c.verifier.Resolve, Log: log})
 	return c.openIssuer(ctx, cfg.Auth.Issuer, log)
 }
 
@@ -264,6 +278,7 @@ func (c *core) openForeign(cfg *Config, log *slog.Logger) (backends []auth.Authe
 func (c *core) management(refusals *admin.Refusals) *admin.Service {
 	s := &admin.Service{
 		Accounts: c.accounts,
+		SSO:      c.sso,
 		Logins:   c.issuer,
 		Keys:     c.robots,
 		Policy:   c.policy.Load,

@@ -99,6 +99,7 @@ func newRootCommand() *cobra.Command {
 		newUserCommand(),
 		newRobotCommand(),
 		newTokenCommand(),
+		newLoginCommand(),
 		newAccessCommand(),
 		newAuditCommand(),
 		newAuthCommand(),

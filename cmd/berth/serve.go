@@ -156,7 +156,15 @@ func (r *running) run(ctx context.Context) error {
 // listen opens every address. Nothing is accepted yet: what can go wrong goes
 // wrong before, and who is served finds everything in place.
 func (r *running) listen(ctx context.Context) error {
-	s := server.New(r.serverOptions())
+	o := r.serverOptions()
+	if r.cfg.authenticates() {
+		pages, err := r.pages()
+		if err != nil {
+			return err
+		}
+		o.Pages = pages
+	}
+	s := server.New(o)
 	if err := r.listenMain(ctx, s); err != nil {
 		return err
 	}
@@ -318,6 +326,7 @@ func (r *running) refused(ctx context.Context, f server.Refusal) {
 func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.core.issuer.Run(ctx) })
 	r.work.Go(func() { r.core.robots.Run(ctx) })
+	r.work.Go(func() { r.core.sessions.Run(ctx) })
 	r.work.Go(func() { r.reap(ctx) })
 	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
