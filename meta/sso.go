@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"berth/auth"
 	"berth/auth/oidc"
 )
 
@@ -87,15 +88,21 @@ func (s sso) UpdateUser(ctx context.Context, issuer, subject string, change func
 	})
 }
 
-func (s sso) DeleteUser(ctx context.Context, name string) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
-		_, err := tx.exec("delete sessions of a user",
-			`DELETE FROM sessions WHERE name = $1 AND provider = (SELECT provider FROM sso_users WHERE name = $1)`, name)
-		if err != nil {
+func (s sso) DeleteUser(ctx context.Context, name string) (provider string, err error) {
+	err = s.db.Update(ctx, func(tx *Tx) error {
+		if err := tx.row("find user of a provider", `SELECT provider FROM sso_users WHERE name = $1`, []any{name}, &provider); err != nil {
+			return told(err, oidc.ErrNotExist)
+		}
+		if _, err := tx.exec("delete sessions of a user", `DELETE FROM sessions WHERE provider = $1 AND name = $2`, provider, name); err != nil {
 			return err
 		}
-		return told(tx.execOne("delete user of a provider", `DELETE FROM sso_users WHERE name = $1`, name), oidc.ErrNotExist)
+		if err := tx.forgetOwner(auth.Subject{Provider: provider, Name: name}); err != nil {
+			return err
+		}
+		_, err := tx.exec("delete user of a provider", `DELETE FROM sso_users WHERE name = $1`, name)
+		return err
 	})
+	return provider, err
 }
 
 func (s sso) Secret(ctx context.Context) ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 
 	"berth/auth"
 	"berth/auth/oidc"
+	"berth/auth/robot"
 	"berth/auth/session"
 )
 
@@ -50,7 +51,8 @@ func TestSSO(t *testing.T) {
 	if diff := cmp.Diff([]oidc.User{alice, bob}, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	for _, err := range []error{store.UpdateUser(ctx, "x", "1", nil), store.DeleteUser(ctx, "sso/nobody")} {
+	_, err = store.DeleteUser(ctx, "sso/nobody")
+	for _, err := range []error{err, store.UpdateUser(ctx, "x", "1", nil)} {
 		if !errors.Is(err, oidc.ErrNotExist) {
 			t.Errorf("no such user: %v", err)
 		}
@@ -73,8 +75,17 @@ func TestDeletedUserTakesHisSessions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := db.SSO().DeleteUser(ctx, "alice"); err != nil {
-		t.Fatal(err)
+	for _, owner := range []string{"alice", "bob"} {
+		token := robot.Token{Secret: robot.Secret{ID: owner, Hash: []byte(owner)}, Owner: auth.Subject{Provider: "sso", Name: owner}, Name: "laptop"}
+		if err := db.Robots().CreateToken(ctx, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if provider, err := db.SSO().DeleteUser(ctx, "alice"); err != nil || provider != "sso" {
+		t.Fatal(provider, err)
+	}
+	if tokens, err := db.Robots().Tokens(ctx); err != nil || len(tokens) != 1 || tokens[0].Owner.Name != "bob" {
+		t.Errorf("tokens: %+v, %v", tokens, err)
 	}
 	for i, want := range []error{session.ErrNotExist, nil, nil} {
 		if _, err := db.Sessions().Session(ctx, []byte{byte(i)}); !errors.Is(err, want) {

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"berth/auth"
 )
 
 // A Directory is the users of all providers, for whoever manages them.
 type Directory struct {
 	Providers []*Provider
 	Store     Store
+	// Removed, unless nil, is told of every user that was removed.
+	Removed func(auth.Subject)
 }
 
 // Users returns the users of the providers that there are.
@@ -32,15 +36,23 @@ func (d *Directory) SetDisabled(ctx context.Context, name string, disabled bool)
 }
 
 // Remove forgets whoever has the name, be it a user of a provider that is not
-// configured any more. Errors: ErrNotExist.
+// configured any more, and all that is his. Errors: ErrNotExist.
 func (d *Directory) Remove(ctx context.Context, name string) error {
+	provider, err := d.remove(ctx, name)
+	if err == nil && d.Removed != nil {
+		d.Removed(auth.Subject{Provider: provider, Name: name})
+	}
+	return err
+}
+
+func (d *Directory) remove(ctx context.Context, name string) (provider string, err error) {
 	for _, p := range d.Providers {
-		if err := p.Remove(ctx, name); !errors.Is(err, ErrNotExist) {
-			return err
+		if err := p.remove(ctx, name); !errors.Is(err, ErrNotExist) {
+			return p.Name(), err
 		}
 	}
-	if err := d.Store.DeleteUser(ctx, name); err != nil {
-		return fmt.Errorf("remove %s: %w", name, err)
+	if provider, err = d.Store.DeleteUser(ctx, name); err != nil {
+		return "", fmt.Errorf("remove %s: %w", name, err)
 	}
-	return nil
+	return provider, nil
 }

@@ -60,15 +60,16 @@ func (m *memory) UpdateUser(_ context.Context, issuer, subject string, change fu
 	return nil
 }
 
-func (m *memory) DeleteUser(_ context.Context, name string) error {
+func (m *memory) DeleteUser(_ context.Context, name string) (string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	i := slices.IndexFunc(m.list, func(u User) bool { return u.Name == name })
 	if i < 0 {
-		return ErrNotExist
+		return "", ErrNotExist
 	}
+	provider := m.list[i].Provider
 	m.list = slices.Delete(m.list, i, i+1)
-	return m.err
+	return provider, m.err
 }
 
 func (m *memory) Secret(context.Context) ([]byte, error) {

@@ -107,7 +107,9 @@ func TestNamesAreNotTakenOver(t *testing.T) {
 	if id := f.mustSignIn(); id.Name != "sso/alicia" {
 		t.Errorf("the free name: %s", id.Name)
 	}
-	if err := f.Remove(t.Context(), "sso/alice"); err != nil {
+	var removed []string
+	d := &Directory{Providers: []*Provider{f.Provider}, Store: f.store, Removed: func(s auth.Subject) { removed = append(removed, s.Provider+" "+s.Name) }}
+	if err := d.Remove(t.Context(), "sso/alice"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.resolve("sso/alice"); !errors.Is(err, auth.ErrNoMatch) {
@@ -117,9 +119,6 @@ func TestNamesAreNotTakenOver(t *testing.T) {
 	if id := f.mustSignIn(); id.Name != "sso/alice" || id.Version == alice.Version {
 		t.Errorf("after she was removed: %+v", id)
 	}
-	if err := f.Remove(t.Context(), "sso/nobody"); !errors.Is(err, ErrNotExist) {
-		t.Errorf("remove nobody: %v", err)
-	}
 
 	// Another issuer under the same name has no claim to these users.
 	f.o.Issuer = issuer.New(t).URL
@@ -127,12 +126,17 @@ func TestNamesAreNotTakenOver(t *testing.T) {
 	if _, err := f.resolve("sso/alice"); !errors.Is(err, auth.ErrNoMatch) {
 		t.Errorf("with another issuer: %v", err)
 	}
-	d := &Directory{Providers: []*Provider{f.Provider}, Store: f.store}
+	d.Providers[0] = f.Provider
 	if err := errors.Join(d.Remove(t.Context(), "sso/alice"), d.Remove(t.Context(), "sso/alicia")); err != nil || len(f.store.list) != 0 {
 		t.Errorf("remove those of the issuer before: %v", err)
 	}
-	if err := errors.Join(d.SetDisabled(t.Context(), "x", true), d.Remove(t.Context(), "x")); !errors.Is(err, ErrNotExist) {
-		t.Errorf("nobody: %v", err)
+	for _, err := range []error{d.SetDisabled(t.Context(), "x", true), d.Remove(t.Context(), "x")} {
+		if !errors.Is(err, ErrNotExist) {
+			t.Errorf("nobody: %v", err)
+		}
+	}
+	if want := []string{"sso sso/alice", "sso sso/alice", "sso sso/alicia"}; !slices.Equal(removed, want) {
+		t.Errorf("removed: %q", removed)
 	}
 }
 

@@ -43,9 +43,9 @@ type Store interface {
 	// UpdateUser writes what change made of a user. An error of change is
 	// returned as it is, and nothing is written. Errors: ErrNotExist.
 	UpdateUser(ctx context.Context, issuer, subject string, change func(*User) error) error
-	// DeleteUser removes the user of that name, whichever provider's he is, and
-	// whatever is his: sessions, personal tokens. Errors: ErrNotExist.
-	DeleteUser(ctx context.Context, name string) error
+	// DeleteUser removes the user of that name, and whatever is his: sessions,
+	// personal tokens. It returns which provider's he was. Errors: ErrNotExist.
+	DeleteUser(ctx context.Context, name string) (provider string, err error)
 	// Secret returns random bytes that are always the same.
 	Secret(ctx context.Context) ([]byte, error)
 }

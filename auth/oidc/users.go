@@ -65,16 +65,16 @@ func (p *Provider) SetDisabled(ctx context.Context, name string, disabled bool) 
 	})
 }
 
-// Remove forgets a user and all that is his. Whoever signs in next may get his
+// remove forgets a user and all that is his. Whoever signs in next may get his
 // name. Errors: ErrNotExist.
-func (p *Provider) Remove(ctx context.Context, name string) error {
+func (p *Provider) remove(ctx context.Context, name string) error {
 	p.change.Lock()
 	defer p.change.Unlock()
 	e, ok := p.get(name)
 	if !ok {
 		return ErrNotExist
 	}
-	if err := p.store.DeleteUser(context.WithoutCancel(ctx), name); err != nil {
+	if _, err := p.store.DeleteUser(context.WithoutCancel(ctx), name); err != nil {
 		return fmt.Errorf("remove %s: %w", name, err)
 	}
 	p.mu.Lock()

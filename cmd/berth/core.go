@@ -171,8 +171,8 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		backends = append(backends, c.htpasswd)
 	}
 	// Before a directory, which would be asked in vain about their names.
-	others := slices.Clone(backends)
-	if err := c.openSSO(ctx, cfg, func() []auth.Authenticator { return others }, log); err != nil {
+	others := func() []auth.Authenticator { return slices.DeleteFunc(slices.Clone(backends), isProvider) }
+	if err := c.openSSO(ctx, cfg, others, log); err != nil {
 		return err
 	}
 	for _, p := range c.sso.Providers {

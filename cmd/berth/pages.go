@@ -5,16 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"berth/auth"
 	"berth/auth/oidc"
+	"berth/auth/robot"
 	"berth/web"
 )
 
 // openSSO opens the OpenID Connect providers of the configuration. Others
 // returns the backends whose names a provider must not take.
 func (c *core) openSSO(ctx context.Context, cfg *Config, others func() []auth.Authenticator, log *slog.Logger) error {
-	c.sso = &oidc.Directory{Store: c.db.SSO()}
+	c.sso = &oidc.Directory{Store: c.db.SSO(), Removed: c.robots.Forget}
 	for _, config := range cfg.Auth.OIDC {
 		o, err := config.options()
 		if err != nil {
@@ -30,6 +32,11 @@ func (c *core) openSSO(ctx context.Context, cfg *Config, others func() []auth.Au
 		c.closers = append(c.closers, p.Close)
 	}
 	return nil
+}
+
+func isProvider(b auth.Authenticator) bool {
+	_, ok := b.(*oidc.Provider)
+	return ok
 }
 
 // ownerAmong returns which of the backends has a user of that name, disabled or
@@ -55,6 +62,7 @@ func (r *running) pages() (*web.Handler, error) {
 	o := web.Options{
 		Verifier:  r.core.verifier,
 		Sessions:  r.core.sessions,
+		Tokens:    personalTokens{r.core.robots.Tokens()},
 		Passwords: r.cfg.hasPasswords(),
 		Host:      r.cfg.HTTP.Host,
 		Log:       r.log,
@@ -69,4 +77,38 @@ func (r *running) pages() (*web.Handler, error) {
 // hasPasswords reports whether anybody logs in with a password.
 func (c *Config) hasPasswords() bool {
 	return c.Auth.Accounts.Enabled || c.Auth.Htpasswd.Path != "" || len(c.Auth.LDAP) > 0
+}
+
+// personalTokens are those of package robot, as package web asks for them.
+type personalTokens struct{ tokens robot.Tokens }
+
+func (p personalTokens) List(ctx context.Context, owner auth.Subject) ([]web.Token, error) {
+	list, err := p.tokens.List(ctx, owner)
+	if err != nil {
+		return nil, err
+	}
+	tokens := make([]web.Token, len(list))
+	for i, t := range list {
+		tokens[i] = web.Token{
+			ID: t.ID, Name: t.Name, Repositories: t.Repositories, Actions: t.Actions,
+			Created: t.Created, Expires: t.Expires, LastUsed: t.LastUse.At,
+		}
+	}
+	return tokens, nil
+}
+
+func (p personalTokens) New(ctx context.Context, owner auth.Subject, t web.NewToken) (auth.Secret, error) {
+	secret, err := p.tokens.New(ctx, owner, t.Name, t.Repositories, t.Actions, t.Expires)
+	if errors.Is(err, robot.ErrInvalid) {
+		return "", &web.InvalidError{Reason: strings.TrimPrefix(err.Error(), robot.ErrInvalid.Error()+": ")}
+	}
+	return secret, err
+}
+
+func (p personalTokens) Revoke(ctx context.Context, owner auth.Subject, id string) error {
+	err := p.tokens.Revoke(ctx, owner, id)
+	if errors.Is(err, robot.ErrNotExist) {
+		return web.ErrNoToken
+	}
+	return err
 }
