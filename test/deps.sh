@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs what the tests need and the machine lacks: container clients and
-# servers from Debian, and Go tools into .cache/bin at the versions below. What
+# Installs what the tests need and the machine lacks: container clients, servers
+# and a browser from Debian, Go tools into .cache/bin and npm packages into
+# .cache/node at the versions below. What
 # is there already is left alone, so a second run costs nothing. With "bench" or
 # "campaign" it installs what only these need.
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="apache2-utils buildah ca-certificates containerd crun docker.io gcc git iproute2 krb5-config ldb-tools libc6-dev podman python3-samba runc
+packages="apache2-utils buildah ca-certificates chromium containerd crun docker.io gcc git iproute2 krb5-config ldb-tools libc6-dev podman python3-samba runc
 samba samba-ad-provision samba-dsdb-modules samba-vfs-modules skopeo slapd util-linux winbind"
 
 # Programs of packages that are not installed, because they would bring a
@@ -24,17 +25,21 @@ golang.org/x/vuln/cmd/govulncheck@v1.9.0
 honnef.co/go/tools/cmd/staticcheck@v0.8.2
 "
 
+modules="oidc-provider@9.13.3"
+
 case ${1:-} in
 "") ;;
 bench)
 	packages="nginx slapd wrk"
 	unpacked=
 	tools=
+	modules=
 	;;
 campaign)
 	packages="e2fsprogs strace util-linux"
 	unpacked=
 	tools=
+	modules=
 	;;
 *)
 	echo "test/deps.sh: there is no list $1" >&2
@@ -126,6 +131,23 @@ golang() {
 	done
 }
 
+# npm_modules installs npm packages at their versions, without running their scripts.
+npm_modules() {
+	for m in $modules; do
+		stamp=$PWD/.cache/node/.$m
+		if [ -e "$stamp" ]; then
+			continue
+		fi
+		echo "deps: installing $m"
+		mkdir -p .cache/node
+		npm install --prefix .cache/node --silent --no-audit --no-fund --ignore-scripts --save-exact "$m"
+		: >"$stamp"
+	done
+}
+
+if [ -n "$modules" ] && ! command -v npm >/dev/null; then
+	packages="$packages nodejs npm"
+fi
 if command -v dpkg-query >/dev/null; then
 	debian
 	unpack
@@ -133,3 +155,4 @@ else
 	echo "deps: not Debian; install by hand: $packages $unpacked" >&2
 fi
 golang
+npm_modules
