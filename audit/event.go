@@ -83,6 +83,7 @@ const (
 	Bearer      Method = "bearer"      // an access token
 	Refresh     Method = "token"       // a refresh token
 	Certificate Method = "certificate" // of the client, in TLS
+	Page        Method = "page"        // a page, in a browser
 	Local       Method = "local"       // the local socket, or the data itself
 )
 

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"berth/audit"
 )
 
 // An Origin is what a Server knows about a request to its Pages.
@@ -40,7 +42,8 @@ func (s *Server) showPage(x *exchange) error {
 	if o.Base != "" {
 		o.Base += s.prefix
 	}
-	r := x.r.Clone(WithOrigin(x.r.Context(), o))
+	ctx := audit.WithRequest(WithOrigin(x.r.Context(), o), audit.Request{Ref: x.id, Agent: x.r.UserAgent(), Method: audit.Page})
+	r := x.r.Clone(ctx)
 	r.URL.Path, r.URL.RawPath = x.target.page, ""
 	r.Body = http.MaxBytesReader(x.w.ResponseWriter, r.Body, maxForm)
 	_ = x.w.control.SetReadDeadline(time.Now().Add(headerTime))

@@ -13,7 +13,6 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode"
 )
 
 const (
@@ -163,14 +162,4 @@ func (c *deviceClient) post(ctx context.Context, path string, form url.Values, r
 		return fmt.Errorf("%s knows no logins by way of a browser: is it a berth with authentication?", c.base.Host)
 	}
 	return fmt.Errorf("%s answers with %s", c.base.Host, resp.Status)
-}
-
-// printable returns what can be shown of a text at a terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return -1
-		}
-		return r
-	}, s)
 }

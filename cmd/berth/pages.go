@@ -65,6 +65,7 @@ func (r *running) pages() (*web.Handler, error) {
 		Tokens:    personalTokens{r.core.robots.Tokens()},
 		Passwords: r.cfg.hasPasswords(),
 		Host:      r.cfg.HTTP.Host,
+		Attempted: r.core.attempted,
 		Log:       r.log,
 	}
 	for _, p := range r.core.sso.Providers {
