@@ -117,19 +117,29 @@ func (s *Server) authenticateCertificate(x *exchange) error {
 	if err := new(http.CrossOriginProtection).Check(x.r); err != nil {
 		return &access.DeniedError{Reason: "a certificate does not speak for what another site sends"}
 	}
+	id, err := s.certificateOwner(x)
+	if err != nil {
+		s.auditProof(x, audit.Certificate, err)
+		return err
+	}
+	x.caller.Identity, x.method = id, audit.Certificate
+	return nil
+}
+
+// certificateOwner returns whose certificate the client showed.
+func (s *Server) certificateOwner(x *exchange) (auth.Identity, error) {
 	subject, err := s.o.Certificates.Subject(x.r.TLS.PeerCertificates)
 	if err != nil {
-		return fmt.Errorf("verify a certificate: %w", err)
+		return auth.Identity{}, fmt.Errorf("verify a certificate: %w", err)
 	}
 	id, err := s.o.Verifier.Resolve(x.r.Context(), subject)
-	switch {
-	case errors.Is(err, auth.ErrNoMatch):
-		return auth.ErrBadCredentials
-	case err != nil:
-		return fmt.Errorf("look up the owner of a certificate: %w", err)
+	if errors.Is(err, auth.ErrNoMatch) {
+		return auth.Identity{}, auth.ErrBadCredentials
 	}
-	x.caller.Identity = id
-	return nil
+	if err != nil {
+		return auth.Identity{}, fmt.Errorf("look up the owner of a certificate: %w", err)
+	}
+	return id, nil
 }
 
 // noteCertificate lets a token that was issued for a certificate find it, also

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"berth/access"
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/certificate"
 	"berth/auth/token"
@@ -31,8 +32,9 @@ func (p passwords) Resolve(ctx context.Context, s auth.Subject) (auth.Identity, 
 // certified is a fixture over TLS, where a certificate is a way to be somebody.
 type certified struct {
 	*fixture
-	root  *authority.Authority
-	known *certificate.Users
+	root   *authority.Authority
+	known  *certificate.Users
+	events recorder // of the audit
 }
 
 func newCertified(t *testing.T, mode tls.ClientAuthType) *certified {
@@ -56,6 +58,7 @@ func newCertified(t *testing.T, mode tls.ClientAuthType) *certified {
 		v := auth.NewVerifier([]auth.Authenticator{passwords{o.Verifier.(*users)}, c.known}, auth.Options{
 			Groups: map[string][]string{"builders": {"cert/bob"}},
 		})
+		o.Audit = c.events.record
 		o.Verifier, o.Certificates, o.Policy = v, c.known, func() *access.Policy { return policy }
 		issuer, err = token.NewIssuer(t.Context(), new(tokenStore), token.Options{Service: o.Service, Issuer: "berth", Resolve: v.Resolve})
 		if err != nil {
@@ -144,6 +147,19 @@ func TestCertificate(t *testing.T) {
 			}
 			c.wantStatus(c.with(test.cert, test.method, test.path, header), test.status)
 		})
+	}
+}
+
+// TestCertificateAudit: the audit is told what was done with a certificate, and
+// of one that names nobody.
+func TestCertificateAudit(t *testing.T) {
+	c := newCertified(t, tls.VerifyClientCertIfGiven)
+	c.with(c.root.Client(t, "bob", nil), get, "/auth/token?scope=repository:team/app:push")
+	c.with(c.root.Client(t, "", func(x *x509.Certificate) { x.Subject.Organization = []string{"x"} }), get, "/v2/")
+	e := c.events.take()
+	if len(e) != 2 || e[0].Kind != audit.Token || e[0].User != "cert/bob" || e[0].Method != audit.Certificate ||
+		e[1].Kind != audit.Login || e[1].Result != audit.Failed || e[1].Method != audit.Certificate || e[1].Reason == "" {
+		t.Errorf("%+v", e)
 	}
 }
 

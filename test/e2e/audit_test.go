@@ -18,7 +18,7 @@ import (
 // An auditEvent is one line of the audit log, as far as the tests look at it.
 type auditEvent struct {
 	Time                                              time.Time
-	Event, Result, User, Provider, Method             string
+	Event, Result, User, Provider, Method, Credential string
 	Address, Agent, Repository, Digest, Scope, Target string
 	Groups, Tags                                      []string
 	Status, Rule, Count                               int
@@ -239,8 +239,10 @@ func TestSecretsStayOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := newPlatform(t)
 	s := serve(t, "audit.yml", "REGISTRY_LOG_LEVEL=debug", "REGISTRY_HTTP_DEBUG_ADDR="+debug, "REGISTRY_HTTP_DEBUG_PROMETHEUS_ENABLED=true",
-		"REGISTRY_HTTP_SECRET=canary-of-http")
+		"REGISTRY_HTTP_SECRET=canary-of-http",
+		fmt.Sprintf("REGISTRY_AUTH_TRUST=[{name: ci, issuer: %q, audience: hub.test, match: {sub: id-of-app}, user: 'job:{project}'}]", p.URL))
 	var told strings.Builder
 	send := func(c *client, method, path, body string, header map[string]string) *response {
 		t.Helper()
@@ -269,18 +271,27 @@ func TestSecretsStayOut(t *testing.T) {
 	if got.AccessToken == "" || got.RefreshToken == "" {
 		t.Fatalf("no tokens: %+v", got)
 	}
-	secrets := []string{"canary-of-http", "canary-wrong", "canary-form", "canary-query", "canary-nobody", "secret-alice", "secret-root", got.AccessToken, got.RefreshToken}
+	job, stranger := p.job(t, "app", "main"), p.job(t, "other", "main")
+	robot := s.manage(t, "audit.yml", "robot", "add", "r1", "--repository", "team-a/app", "--action", "pull")
+	personal := s.manage(t, "audit.yml", "token", "add", "--user", "alice", "--name", "laptop")
+	secrets := []string{
+		"canary-of-http", "canary-wrong", "canary-form", "canary-query", "canary-nobody", "secret-alice", "secret-root",
+		got.AccessToken, got.RefreshToken, job, stranger, robot, personal,
+	}
 
 	for _, c := range []*client{
+		{user: "job", password: job}, {user: "job", password: stranger}, {user: job, password: "x"}, {token: job},
+		{user: "robot:r1", password: robot}, {user: "r1", password: personal}, {user: robot, password: "x"}, {token: robot},
+		{user: "alice", password: personal}, {user: "alice", password: personal + "x"}, {user: personal, password: "x"},
 		{user: "alice", password: "secret-alice"}, {user: "alice", password: "canary-wrong"}, {user: "nobody", password: "canary-nobody"},
 		{user: "alice", password: got.RefreshToken}, {user: got.RefreshToken, password: "x"}, {user: got.AccessToken, password: "x"},
 		{token: got.AccessToken}, {token: got.RefreshToken}, {token: got.AccessToken + "x"}, {token: "canary-wrong"},
 	} {
 		c.base = s.url()
-		for _, path := range []string{"/v2/", "/v2/team-a/app/manifests/v1", "/v2/team-b/app/manifests/v1", "/auth/token?scope=repository:team-a/app:push"} {
+		for _, path := range []string{"/v2/", "/v2/team-b/app/manifests/v1", "/auth/token?scope=repository:team-a/app:push"} {
 			send(c, "GET", path, "", nil)
-			send(c, "PUT", path, "{}", nil)
 		}
+		send(c, "PUT", "/v2/team-a/app/manifests/v1", "{}", nil)
 	}
 	login(password("alice", "canary-form"))
 	login(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.RefreshToken}})
@@ -294,6 +305,11 @@ func TestSecretsStayOut(t *testing.T) {
 	fmt.Fprintln(&told, s.command(t, "config", "show"), s.command(t, "token", "list"), s.command(t, "user", "list", "-o", "json"))
 	s.stop()
 	fmt.Fprintln(&told, s.log.String(), s.command(t, "audit"), s.command(t, "audit", "-o", "json"))
+	for _, user := range []string{"robot:r1", "ci/job:app"} {
+		if e := s.audit(t, "--event", "login", "--user", user); len(e) == 0 || e[0].Result != "ok" || e[0].Credential == "" {
+			t.Errorf("logins of %s: %+v", user, e)
+		}
+	}
 	log, err := os.ReadFile(filepath.Join(s.dir, "data", "audit", "audit.log"))
 	if err != nil || len(log) < 1000 {
 		t.Fatalf("the audit log: %d bytes, %v", len(log), err)
