@@ -103,6 +103,7 @@ func newRootCommand() *cobra.Command {
 		newAccessCommand(),
 		newAuditCommand(),
 		newAuthCommand(),
+		newImportCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -190,7 +191,6 @@ func laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for _, c := range [][2]string{
 		{"gc", "Delete what no tag needs"},
-		{"import", "Take over the data of Distribution"},
 		{"export", "Write Distribution's layout"},
 		{"scrub", "Verify all that is stored"},
 		{"backup", "Back up the metadata"},

@@ -37,6 +37,10 @@ func TestCommandLines(t *testing.T) {
 		{"auth test bob", 2, "", `"bob" is none of htpasswd, ldap, oidc`},
 		{"auth test ldap corp", 2, "", "--user is needed"},
 		{"auth test oidc sso --password-stdin", 2, "", "only for the provider"},
+		{"import", 1, "", "import: not available yet"},
+		{"import --dry-run config.yml", 1, "", "import: not available yet"},
+		{"import docker-auth", 2, "", "accepts 1 arg"},
+		{"import docker-auth nothing.yml", 1, "", "nothing.yml"},
 		{"nothing", 2, "", `unknown command "nothing"`},
 		{"serve --nothing", 2, "", "unknown flag"},
 	} {
