@@ -94,9 +94,9 @@ func tryLogin(cmd *cobra.Command, cfg *Config, kind string, q trialQuestion) err
 	var err error
 	switch kind {
 	case "htpasswd":
-		r, err = tryHtpasswd(cmd.Context(), cfg, q)
+		r, err = tryHtpasswd(cmd, cfg, q)
 	case "ldap":
-		r, err = tryLDAP(cmd.Context(), cfg, q)
+		r, err = tryLDAP(cmd, cfg, q)
 	default:
 		r, err = tryOIDC(cmd.Context(), cfg, q)
 	}

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"berth/auth"
 	"berth/auth/htpasswd"
@@ -18,7 +19,7 @@ const (
 )
 
 // tryHtpasswd looks for a user in the password file.
-func tryHtpasswd(ctx context.Context, cfg *Config, q trialQuestion) (*trial, error) {
+func tryHtpasswd(cmd *cobra.Command, cfg *Config, q trialQuestion) (*trial, error) {
 	path := cfg.Auth.Htpasswd.Path
 	if path == "" {
 		return nil, errors.New("auth.htpasswd is not configured")
@@ -50,23 +51,17 @@ func tryHtpasswd(ctx context.Context, cfg *Config, q trialQuestion) (*trial, err
 		}
 		return []string{fmt.Sprintf("line %d", entry.Line)}, "", nil
 	})
-	ok = ok && r.do("hash", func() ([]string, string, error) {
-		if entry.Problem != "" {
-			return nil, "", errors.New(entry.Problem)
-		}
-		hint := ""
-		if entry.Cost < weakCost {
-			hint = fmt.Sprintf("whom the file falls to guesses quickly at cost %d: make the line anew with htpasswd -B -C %d", entry.Cost, weakCost)
-		}
-		return []string{fmt.Sprintf("%s, cost %d", entry.Scheme, entry.Cost)}, hint, nil
-	})
-	if !ok || q.password == nil {
+	ok = ok && r.do("hash", func() ([]string, string, error) { return judgeHash(entry) })
+	if ok {
+		r.checkOwner(cmd, cfg, q.user, 0)
+	}
+	if !r.OK || q.password == nil {
 		return r, nil
 	}
 	r.good = q.user + " would get in"
 	r.do("password", func() ([]string, string, error) {
 		begin := time.Now()
-		_, err := file.Authenticate(ctx, auth.Credentials{User: q.user, Password: *q.password})
+		_, err := file.Authenticate(cmd.Context(), auth.Credentials{User: q.user, Password: *q.password})
 		hint := ""
 		if time.Since(begin) > slowCompare && err == nil {
 			hint = fmt.Sprintf("a first login takes this long every time: htpasswd -B -C %d makes a cheaper line", weakCost)
@@ -74,4 +69,15 @@ func tryHtpasswd(ctx context.Context, cfg *Config, q trialQuestion) (*trial, err
 		return nil, hint, err
 	})
 	return r, nil
+}
+
+// judgeHash says how a password is kept, and what would be better.
+func judgeHash(entry htpasswd.Entry) (detail []string, advice string, err error) {
+	if entry.Problem != "" {
+		return nil, "", errors.New(entry.Problem)
+	}
+	if entry.Cost < weakCost {
+		advice = fmt.Sprintf("who gets hold of the file guesses quickly at cost %d: make the line anew with htpasswd -B -C %d", entry.Cost, weakCost)
+	}
+	return []string{fmt.Sprintf("%s, cost %d", entry.Scheme, entry.Cost)}, advice, nil
 }

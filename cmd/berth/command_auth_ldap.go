@@ -1,15 +1,16 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
+
+	"github.com/spf13/cobra"
 
 	"berth/auth/ldap"
 )
 
 // tryLDAP looks for a user in a directory.
-func tryLDAP(ctx context.Context, cfg *Config, q trialQuestion) (*trial, error) {
+func tryLDAP(cmd *cobra.Command, cfg *Config, q trialQuestion) (*trial, error) {
 	var names []string
 	for _, d := range cfg.Auth.LDAP {
 		names = append(names, d.Name)
@@ -23,7 +24,7 @@ func tryLDAP(ctx context.Context, cfg *Config, q trialQuestion) (*trial, error) 
 		return nil, err
 	}
 	defer d.Close()
-	report := d.Diagnose(ctx, q.user, q.password)
+	report := d.Diagnose(cmd.Context(), q.user, q.password)
 	r := &trial{Kind: "ldap", Name: names[i], User: q.user, As: report.Name, Groups: report.Groups, OK: report.OK}
 	r.good = fmt.Sprintf("%s is in the directory as %s, and may log in", q.user, report.Name)
 	if q.password != nil {
@@ -31,6 +32,9 @@ func tryLDAP(ctx context.Context, cfg *Config, q trialQuestion) (*trial, error) 
 	}
 	for _, s := range report.Steps {
 		r.Steps = append(r.Steps, trialStep(s))
+	}
+	if r.OK {
+		r.checkOwner(cmd, cfg, r.As, i)
 	}
 	return r, nil
 }

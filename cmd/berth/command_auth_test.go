@@ -65,7 +65,7 @@ func TestAuthTestHtpasswd(t *testing.T) {
 	}
 	stdout, stderr, code := command(t, "auth", "test", "htpasswd", "--config", config, "--user", "user1", "-o", "json")
 	var r trial
-	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 0 || !r.OK || r.Kind != "htpasswd" || len(r.Steps) != 3 {
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 0 || !r.OK || r.Kind != "htpasswd" || len(r.Steps) != 4 {
 		t.Errorf("exit %d, %v: %s%s", code, err, stdout, stderr)
 	}
 }
