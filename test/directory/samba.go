@@ -56,6 +56,7 @@ type Samba struct {
 	stdin   io.Closer // Samba ends when it is closed, so that it never outlives the test
 	exited  chan struct{}
 	relays  []net.Listener
+	relayed sync.WaitGroup // by them
 
 	mu    sync.Mutex
 	admin *ldap.Conn
@@ -152,7 +153,7 @@ func (s *Samba) run() error {
 			return err
 		}
 		s.relays = append(s.relays, l)
-		go s.relay(l, "127.0.0.1:"+r.port)
+		s.relayed.Go(func() { s.relay(l, "127.0.0.1:"+r.port) })
 		*r.url = r.scheme + "://" + l.Addr().String()
 	}
 	return nil
@@ -184,7 +185,7 @@ func (s *Samba) relay(l net.Listener, addr string) {
 		if err != nil {
 			return
 		}
-		go func() {
+		s.relayed.Go(func() {
 			defer outside.Close()
 			inside, err := s.network.dial(addr)
 			if err != nil {
@@ -196,7 +197,7 @@ func (s *Samba) relay(l net.Listener, addr string) {
 				inside.Close()
 			}()
 			io.Copy(outside, inside)
-		}()
+		})
 	}
 }
 
@@ -277,6 +278,7 @@ func (s *Samba) Close() {
 		}
 		s.exited = nil
 	}
+	s.relayed.Wait() // what is relayed ends with the server
 	if s.network.file != nil {
 		s.network.close()
 	}
