@@ -104,3 +104,21 @@ func (a *authorities) verify(cfg *tls.Config) {
 		return c, nil
 	}
 }
+
+// askForCertificates makes cfg do what is configured about those of clients.
+func (r *running) askForCertificates(ctx context.Context, cfg *tls.Config) {
+	cfg.ClientAuth, _ = clientAuth(r.cfg.HTTP.TLS.ClientAuth)
+	a := r.core.authorities
+	if a == nil {
+		return
+	}
+	a.verify(cfg)
+	r.health.watch("http.tls.clientcas", func() string { return a.Degraded(time.Now()) })
+	r.work.Go(func() {
+		a.watch(ctx, r.log, func(t *certificate.Trust) {
+			if r.core.certificates != nil {
+				r.core.certificates.SetTrust(t)
+			}
+		})
+	})
+}

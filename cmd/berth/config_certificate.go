@@ -40,6 +40,9 @@ func (c *Config) checkCertificate(add func(path, format string, args ...any)) {
 	for _, t := range c.Auth.Trust {
 		taken[t.Name] = true
 	}
+	for _, o := range c.Auth.OIDC {
+		taken[o.Name] = true
+	}
 	if word := strings.TrimSuffix(a.Prefix, "/"); taken[word] && word != certificate.Provider {
 		add("auth.certificate.prefix", "%s is in front of other users' names", a.Prefix)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +21,6 @@ import (
 	"berth/audit"
 	"berth/auth"
 	"berth/auth/account"
-	"berth/auth/certificate"
 	"berth/guard"
 	"berth/registry"
 	"berth/server"
@@ -201,40 +199,6 @@ func (r *running) listenMain(ctx context.Context, h http.Handler) error {
 	}
 	r.serveOn(l, hs)
 	return nil
-}
-
-// secure gives hs the certificate of the configuration, and keeps it current.
-func (r *running) secure(ctx context.Context, hs *http.Server) error {
-	c := r.cfg.HTTP
-	cert, err := loadKeyPair("http.tls", c.TLS.Certificate, c.TLS.Key, nil)
-	if err != nil {
-		return err
-	}
-	if hs.TLSConfig, err = tlsConfig(cert, c.TLS.MinimumTLS, c.TLS.CipherSuites, !c.HTTP2.Disabled); err != nil {
-		return err
-	}
-	r.health.watch("http.tls", func() string { return cert.Degraded(time.Now()) })
-	r.work.Go(func() { cert.watch(ctx, r.log) })
-	r.askForCertificates(ctx, hs.TLSConfig)
-	return nil
-}
-
-// askForCertificates makes cfg do what is configured about those of clients.
-func (r *running) askForCertificates(ctx context.Context, cfg *tls.Config) {
-	cfg.ClientAuth, _ = clientAuth(r.cfg.HTTP.TLS.ClientAuth)
-	a := r.core.authorities
-	if a == nil {
-		return
-	}
-	a.verify(cfg)
-	r.health.watch("http.tls.clientcas", func() string { return a.Degraded(time.Now()) })
-	r.work.Go(func() {
-		a.watch(ctx, r.log, func(t *certificate.Trust) {
-			if r.core.certificates != nil {
-				r.core.certificates.SetTrust(t)
-			}
-		})
-	})
 }
 
 func (r *running) serveOn(l net.Listener, hs *http.Server) {

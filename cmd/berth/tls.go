@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
@@ -104,4 +105,20 @@ func fileStamp(path string) string {
 		return err.Error()
 	}
 	return fmt.Sprint(info.ModTime().UnixNano(), info.Size())
+}
+
+// secure gives hs the certificate of the configuration, and keeps it current.
+func (r *running) secure(ctx context.Context, hs *http.Server) error {
+	c := r.cfg.HTTP
+	cert, err := loadKeyPair("http.tls", c.TLS.Certificate, c.TLS.Key, nil)
+	if err != nil {
+		return err
+	}
+	if hs.TLSConfig, err = tlsConfig(cert, c.TLS.MinimumTLS, c.TLS.CipherSuites, !c.HTTP2.Disabled); err != nil {
+		return err
+	}
+	r.health.watch("http.tls", func() string { return cert.Degraded(time.Now()) })
+	r.work.Go(func() { cert.watch(ctx, r.log) })
+	r.askForCertificates(ctx, hs.TLSConfig)
+	return nil
 }
