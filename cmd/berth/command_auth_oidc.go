@@ -151,7 +151,30 @@ func tlsDetail(state *tls.ConnectionState) []string {
 	return detail
 }
 
-// tryOIDC tests a provider.
-func tryOIDC(context.Context, *Config, trialQuestion) (*trial, error) {
-	return nil, errors.New("auth.oidc is not configured")
+// tryOIDC tests a provider: its users can only be tested by themselves, in a
+// browser.
+func tryOIDC(ctx context.Context, cfg *Config, q trialQuestion) (*trial, error) {
+	var names []string
+	for _, o := range cfg.Auth.OIDC {
+		names = append(names, o.Name)
+	}
+	i, err := chooseBackend("auth.oidc", names, q.name)
+	if err != nil {
+		return nil, err
+	}
+	options, err := cfg.Auth.OIDC[i].options()
+	if err != nil {
+		return nil, err
+	}
+	p := providerTrial{
+		trial: &trial{Kind: "oidc", Name: names[i], User: q.user},
+		client: &http.Client{Transport: &http.Transport{
+			Proxy:           http.ProxyFromEnvironment,
+			TLSClientConfig: &tls.Config{RootCAs: options.CAs, MinVersion: tls.VersionTLS12},
+		}},
+		issuer: options.Issuer,
+	}
+	p.good = names[i] + " answers as it should; whom it lets in shows at /ui/login/" + names[i]
+	p.run(ctx)
+	return p.trial, nil
 }

@@ -133,3 +133,23 @@ func TestAuthTestProvider(t *testing.T) {
 		t.Errorf("a certificate that nobody vouches for:\n%s", p.text())
 	}
 }
+
+// TestAuthTestOIDC asks the provider that a configuration names.
+func TestAuthTestOIDC(t *testing.T) {
+	var base string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"issuer": %q, "authorization_endpoint": "a", "token_endpoint": "b", "jwks_uri": "%s/keys", "keys": []}`, base, base)
+	}))
+	defer server.Close()
+	base = server.URL
+	config := writeFile(t, filepath.Join(t.TempDir(), "config.yml"),
+		"auth: {oidc: [{name: sso, issuer: "+base+", clientid: berth}]}\n")
+	stdout, stderr, code := command(t, "auth", "test", "oidc", "sso", "--config", config)
+	if code != 1 || !strings.Contains(stdout, "ok    issuer") || !strings.Contains(stdout, "FAIL  keys") || !strings.Contains(stdout, "without TLS") {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+	_, stderr, code = command(t, "auth", "test", "oidc", "other", "--config", config)
+	if code != 1 || !strings.Contains(stderr, `auth.oidc has no "other", only sso`) {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
