@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -10,10 +11,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"berth/audit"
 	"berth/auth"
+	"berth/auth/robot"
 	"berth/oci"
+	"berth/server"
+	"berth/web"
 )
 
 func TestSize(t *testing.T) {
@@ -188,6 +193,65 @@ func TestFailedLogin(t *testing.T) {
 		if result != tt.result || status != tt.status || reason != tt.reason {
 			t.Errorf("%v: %s, %d, %s", tt.err, result, status, reason)
 		}
+	}
+}
+
+// TestOwnTokensAreAudited: what somebody does to his tokens on the pages.
+func TestOwnTokensAreAudited(t *testing.T) {
+	dir := t.TempDir()
+	cfg := mustParse(t, fmt.Sprintf("storage: {filesystem: {rootdirectory: %q}}\nauth: {accounts: {enabled: true}}\n", dir))
+	core, err := openCore(t.Context(), cfg, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer core.close()
+	if err := core.accounts.Add(t.Context(), "alice", "correct horse", nil); err != nil {
+		t.Fatal(err)
+	}
+	alice := auth.Subject{Provider: "accounts", Name: "alice"}
+	ctx := audit.WithRequest(t.Context(), audit.Request{Ref: "REF", Agent: "browser", Method: audit.Page})
+	ctx = server.WithOrigin(ctx, server.Origin{Addr: netip.MustParseAddr("10.1.2.3")})
+	tokens := personalTokens{core.robots.Tokens(), core.audit}
+	secret, err := tokens.New(ctx, alice, web.NewToken{Name: "laptop"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := tokens.List(ctx, alice)
+	if err != nil || len(list) != 1 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	for _, want := range []error{nil, web.ErrNoToken} {
+		if err := tokens.Revoke(ctx, alice, list[0].ID); err != want {
+			t.Errorf("revoke: %v, want %v", err, want)
+		}
+	}
+	if err := core.audit.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []audit.Event
+	if _, err := audit.Query(t.Context(), cfg.Audit.Path, audit.Filter{}, func(e audit.Event) error {
+		if strings.Contains(string(e.Line()), secret.Reveal()) {
+			t.Error("the secret is told")
+		}
+		e.Time = time.Time{}
+		got = append(got, e)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	event := func(kind audit.Kind, result audit.Result, target, reason string) audit.Event {
+		return audit.Event{
+			Kind: kind, Result: result, User: "alice", Provider: "accounts", Method: audit.Page, Address: netip.MustParseAddr("10.1.2.3"),
+			Agent: "browser", Target: target, Reason: reason, Ref: "REF",
+		}
+	}
+	want := []audit.Event{
+		event(audit.TokenAdd, audit.OK, "alice", "laptop"),
+		event(audit.TokenRevoke, audit.OK, list[0].ID, ""),
+		event(audit.TokenRevoke, audit.Failed, list[0].ID, robot.ErrNotExist.Error()),
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
 	}
 }
 

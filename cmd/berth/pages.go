@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"strings"
 
+	"berth/audit"
 	"berth/auth"
 	"berth/auth/oidc"
 	"berth/auth/robot"
+	"berth/server"
 	"berth/web"
 )
 
@@ -62,7 +64,7 @@ func (r *running) pages() (*web.Handler, error) {
 	o := web.Options{
 		Verifier:  r.core.verifier,
 		Sessions:  r.core.sessions,
-		Tokens:    personalTokens{r.core.robots.Tokens()},
+		Tokens:    personalTokens{r.core.robots.Tokens(), r.core.audit},
 		Passwords: r.cfg.hasPasswords(),
 		Host:      r.cfg.HTTP.Host,
 		Attempted: r.core.attempted,
@@ -81,7 +83,10 @@ func (c *Config) hasPasswords() bool {
 }
 
 // personalTokens are those of package robot, as package web asks for them.
-type personalTokens struct{ tokens robot.Tokens }
+type personalTokens struct {
+	tokens robot.Tokens
+	audit  *audit.Log
+}
 
 func (p personalTokens) List(ctx context.Context, owner auth.Subject) ([]web.Token, error) {
 	list, err := p.tokens.List(ctx, owner)
@@ -100,6 +105,7 @@ func (p personalTokens) List(ctx context.Context, owner auth.Subject) ([]web.Tok
 
 func (p personalTokens) New(ctx context.Context, owner auth.Subject, t web.NewToken) (auth.Secret, error) {
 	secret, err := p.tokens.New(ctx, owner, t.Name, t.Repositories, t.Actions, t.Expires)
+	p.record(ctx, audit.TokenAdd, owner, owner.Name, t.Name, err)
 	if errors.Is(err, robot.ErrInvalid) {
 		return "", &web.InvalidError{Reason: strings.TrimPrefix(err.Error(), robot.ErrInvalid.Error()+": ")}
 	}
@@ -108,8 +114,24 @@ func (p personalTokens) New(ctx context.Context, owner auth.Subject, t web.NewTo
 
 func (p personalTokens) Revoke(ctx context.Context, owner auth.Subject, id string) error {
 	err := p.tokens.Revoke(ctx, owner, id)
+	p.record(ctx, audit.TokenRevoke, owner, id, "", err)
 	if errors.Is(err, robot.ErrNotExist) {
 		return web.ErrNoToken
 	}
 	return err
+}
+
+// record tells the audit what somebody did to his own tokens.
+func (p personalTokens) record(ctx context.Context, kind audit.Kind, owner auth.Subject, target, detail string, err error) {
+	r := audit.RequestOf(ctx)
+	e := audit.Of(kind, auth.Identity{Subject: owner})
+	e.Result, e.Target, e.Reason = audit.OK, target, detail
+	e.Method, e.Agent, e.Ref, e.Address = r.Method, r.Agent, r.Ref, server.OriginOf(ctx).Addr
+	if err != nil {
+		e.Result, e.Reason = audit.Error, err.Error()
+		if errors.Is(err, robot.ErrInvalid) || errors.Is(err, robot.ErrNotExist) {
+			e.Result = audit.Failed
+		}
+	}
+	p.audit.Record(e)
 }
