@@ -62,14 +62,15 @@ func (s *Server) logAccess(x *exchange) {
 	if !x.caller.Anonymous() {
 		user = strings.Trim(strconv.QuoteToASCII(x.caller.Name), `"`)
 	}
-	uri := x.r.URL.RequestURI()
-	if x.target.kind == kindToken {
-		uri = x.r.URL.EscapedPath() // some put the form there, password and all
+	uri, referer := x.r.URL.RequestURI(), x.r.Referer()
+	if x.target.kind == kindToken || x.target.kind == kindPage {
+		uri = x.r.URL.EscapedPath() // some put the form there, password and all; a provider puts its code
+		referer, _, _ = strings.Cut(referer, "?")
 	}
 	line := fmt.Sprintf("%s - %s [%s] %q %d %d %q %q\n",
 		addrString(x.caller.Addr), user, x.began.Format("02/Jan/2006:15:04:05 -0700"),
 		x.r.Method+" "+uri+" "+x.r.Proto, x.w.code(), x.w.sent,
-		x.r.Referer(), x.r.UserAgent())
+		referer, x.r.UserAgent())
 	s.lines.Lock()
 	defer s.lines.Unlock()
 	// There is nobody to tell that the log cannot be written, but the log.

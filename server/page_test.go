@@ -58,6 +58,10 @@ func TestPages(t *testing.T) {
 	if status, text, _ := ask(get, "/", ""); status != http.StatusOK || !strings.HasPrefix(text, "berth") {
 		t.Errorf("a probe: %d %s", status, text)
 	}
+	ask(get, "/p/ui/callback/sso?code=canary", "", "Referer", f.URL+"/p/ui/callback/sso?code=canary")
+	if log := f.access.String(); strings.Contains(log, "canary") || !strings.Contains(log, "GET /p/ui/callback/sso HTTP") {
+		t.Errorf("a code in the log: %s", log)
+	}
 	f = newFixture(t, func(o *Options) { o.Pages = nil })
 	if status, _, _ := ask(get, "/ui/", ""); status != http.StatusNotFound {
 		t.Errorf("without pages: %d", status)

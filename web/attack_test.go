@@ -135,9 +135,6 @@ func TestReturnTo(t *testing.T) {
 
 // FuzzReturnTo: a browser that resolves the answer stays at the host, under /ui/.
 func FuzzReturnTo(f *testing.F) {
-	for _, s := range []string{"/ui/tokens", "//evil", `/\evil`, "https:evil", "/ui/%0d%0a", "/%09/evil", "/ui/..//evil"} {
-		f.Add(s)
-	}
 	base := mustURL("https://registry.test/ui/callback/sso")
 	f.Fuzz(func(t *testing.T, s string) {
 		got := localPath(s)
