@@ -161,7 +161,7 @@ func tryDistribution(t *testing.T, s *server, peer string) {
 			cmd.Stdin = strings.NewReader(passwords()[args[len(args)-2]])
 		}
 		out, err := cmd.CombinedOutput()
-		if (err == nil) != (want == "") || !strings.Contains(string(out), want) {
+		if (err == nil) != (want == "") || !strings.Contains(strings.ToUpper(string(out)), want) {
 			t.Fatalf("crane %s: %v, want an error of %q: %s", strings.Join(args, " "), err, want, out)
 		}
 	}
