@@ -110,6 +110,9 @@ func Delegated() *Policy {
 	return p
 }
 
+// Delegates reports whether p is Delegated.
+func (p *Policy) Delegates() bool { return p.delegated }
+
 // leaves reports whether the token of c alone says what he may do.
 func (p *Policy) leaves(c *Caller) bool { return p.delegated && c.Bearer && c.Outside }
 

@@ -117,8 +117,12 @@ func (s *Service) Explain(ctx context.Context, q Question) (access.Explanation, 
 	if err != nil {
 		return access.Explanation{}, err
 	}
+	policy := s.Policy()
+	if policy.Delegates() && id.Provider == token.OutsideProvider {
+		return access.Explanation{}, &Error{Invalid, "there are no rules: what " + id.Name + " may do, the tokens of the outside token server say"}
+	}
 	request.Caller.Identity = id
-	return s.Policy().Explain(request), nil
+	return policy.Explain(request), nil
 }
 
 // ExplainToken implements API.

@@ -12,11 +12,11 @@ import (
 	"berth/auth/jwks"
 )
 
-// outsideProvider is who vouches for the subjects of outside tokens; their names
+// OutsideProvider is who vouches for the subjects of outside tokens; their names
 // stand behind it.
 const (
-	outsideProvider = "token"
-	outsidePrefix   = outsideProvider + "/"
+	OutsideProvider = "token"
+	outsidePrefix   = OutsideProvider + "/"
 )
 
 // OutsideOptions configure an Outside. Issuer, Service, and at least one of
@@ -136,8 +136,8 @@ func (v *Outside) Authenticate(_ context.Context, c auth.Credentials) (auth.Iden
 
 // Resolve implements auth.Authenticator.
 func (v *Outside) Resolve(_ context.Context, s auth.Subject) (auth.Identity, error) {
-	if !strings.HasPrefix(s.Name, outsidePrefix) || s.Provider != "" && s.Provider != outsideProvider || s.Credential != "" {
+	if !strings.HasPrefix(s.Name, outsidePrefix) || s.Provider != "" && s.Provider != OutsideProvider || s.Credential != "" {
 		return auth.Identity{}, auth.ErrNoMatch
 	}
-	return auth.Identity{Subject: auth.Subject{Provider: outsideProvider, Name: s.Name}}, nil
+	return auth.Identity{Subject: auth.Subject{Provider: OutsideProvider, Name: s.Name}}, nil
 }

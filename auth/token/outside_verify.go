@@ -90,7 +90,7 @@ func outsideSubject(claims jwks.Claims) (auth.Subject, error) {
 	case name == "":
 		return auth.Subject{}, nil
 	}
-	s := auth.Subject{Provider: outsideProvider, Name: outsidePrefix + name}
+	s := auth.Subject{Provider: OutsideProvider, Name: outsidePrefix + name}
 	if err := auth.CheckName(s.Name); err != nil {
 		return auth.Subject{}, invalid("its sub cannot be a user: %v", err)
 	}

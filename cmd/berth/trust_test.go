@@ -324,6 +324,8 @@ func TestExplainToken(t *testing.T) {
 	other := writeFile(t, filepath.Join(dir, "other.txt"), p.job("refs/heads/dev"))
 	words := writeFile(t, filepath.Join(dir, "words.txt"), "words")
 	plain := writeFile(t, filepath.Join(dir, "plain.yml"), "auth: {accounts: {enabled: true}}\nstorage: {filesystem: {rootdirectory: "+filepath.Join(dir, "plain")+"}}\n")
+	outside := writeFile(t, filepath.Join(dir, "outside.yml"), fmt.Sprintf("storage: {filesystem: {rootdirectory: %s}}\n"+
+		"auth: {token: {realm: 'https://a.test', service: s, issuer: i, jwks: %s}}\n", filepath.Join(dir, "outside"), writeFile(t, filepath.Join(dir, "keys.json"), p.keys())))
 	for _, tt := range []struct {
 		args           string
 		code           int
@@ -347,6 +349,7 @@ func TestExplainToken(t *testing.T) {
 		{"--jwt " + good + " --ref X", 2, "", "ask one"},
 		{"--jwt " + good + " --group a", 2, "", "--group does not go with --jwt"},
 		{"--action push team/app", 2, "", "--action goes with --jwt"},
+		{"token/bob push team/app --config " + outside, 1, "", "what token/bob may do, the tokens of the outside token server say"},
 	} {
 		args := append([]string{"access", "explain"}, strings.Fields(tt.args)...)
 		if !strings.Contains(tt.args, "--config") {
