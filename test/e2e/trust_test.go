@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"archive/tar"
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -74,20 +72,33 @@ func (p *platform) job(t *testing.T, project, ref string) string {
 	return raw
 }
 
-// craneAs runs crane as who has logged in with a password, and returns what it
-// said.
-func craneAs(t *testing.T, s *server, password string, args ...string) (string, error) {
+// craneAs runs crane as who has logged in at addr with a password.
+func craneAs(t *testing.T, addr, user, password string, args ...string) error {
 	t.Helper()
 	env := append(os.Environ(), "DOCKER_CONFIG="+t.TempDir())
-	login := exec.Command("crane", "auth", "login", s.addr, "-u", "job", "--password-stdin")
+	login := exec.Command("crane", "auth", "login", addr, "-u", user, "--password-stdin")
 	login.Stdin, login.Env = strings.NewReader(password), env
 	if out, err := login.CombinedOutput(); err != nil {
-		return string(out), err
+		return fmt.Errorf("log in: %w: %s", err, out)
 	}
 	cmd := exec.Command("crane", append(args, "--insecure")...)
 	cmd.Env = env
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// layerFile returns the path of a layer.
+func layerFile(t *testing.T) string {
+	t.Helper()
+	layer, err := layerOf("hello.txt", "hello\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "layer.tar")
+	write(t, path, string(layer))
+	return path
 }
 
 // TestKeyless: a job pushes with nothing but the token of its platform, to where
@@ -109,8 +120,7 @@ access:
   - {group: jobs, type: repository, repositories: ["team/**"], action: [pull, push]}
 `, filepath.Join(dir, "data"), p.URL)
 	write(t, config, text)
-	layer := filepath.Join(dir, "layer.tar")
-	write(t, layer, tarOf(t, "hello", "world"))
+	layer := layerFile(t)
 	s, err := launch(dir, []string{"serve", config}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -123,11 +133,7 @@ access:
 	})
 	push := func(password, repo string) error {
 		t.Helper()
-		out, err := craneAs(t, s, password, "append", "-f", layer, "-t", s.addr+"/"+repo+":v1")
-		if err != nil {
-			err = fmt.Errorf("%w: %s", err, out)
-		}
-		return err
+		return craneAs(t, s.addr, "job", password, "append", "-f", layer, "-t", s.addr+"/"+repo+":v1")
 	}
 	if err := push(p.job(t, "app", "main"), "team/app"); err == nil || strings.Contains(err.Error(), "401") {
 		t.Errorf("while nobody knows the platform's keys: %v", err)
@@ -171,19 +177,58 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// tarOf returns an archive with one file.
-func tarOf(t *testing.T, name, text string) string {
-	t.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
-		t.Fatal(err)
+// TestOutsideTokenServer has two berths: the one is the token server of the
+// other, which knows a key of it and nothing else.
+func TestOutsideTokenServer(t *testing.T) {
+	need(t, "crane")
+	layer := layerFile(t)
+	for name, by := range map[string]struct{ key, kid string }{
+		"RSA signed by itself": {"RSA", ""}, "P-256 of an authority": {"P-256", ""}, "P-384 by libtrust": {"P-384", "libtrust"}, "the key of berth": {"", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := prepare(dir, "issuer.yml"); err != nil {
+				t.Fatal(err)
+			}
+			var env []string
+			trusted := "rootcertbundle: " + filepath.Join(dir, "roots.pem")
+			if by.key != "" {
+				env = append(writeSigner(t, dir, by.key), "REGISTRY_AUTH_ISSUER_KID="+by.kid)
+			}
+			s, err := launch(dir, []string{"serve", filepath.Join(dir, "issuer.yml")}, env)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(s.stop)
+			if by.key == "" {
+				trusted = "jwks: " + s.url() + "/auth/jwks"
+			}
+			// crane asks localhost for tokens, and no address of a network of one's own.
+			realm := strings.Replace(s.url(), "127.0.0.1", "localhost", 1) + "/auth/token"
+			peer := startDistribution(t, "berth", fmt.Sprintf("auth: {token: {realm: %q, service: registry.example.org, issuer: tokens.example.org, %s}}\n", realm, trusted))
+			tryOutside(t, peer, layer)
+		})
 	}
-	if _, err := w.Write([]byte(text)); err != nil {
-		t.Fatal(err)
+}
+
+// tryOutside does at the peer what the rules of its token server allow, and what
+// they do not.
+func tryOutside(t *testing.T, peer, layer string) {
+	for _, test := range []struct {
+		name, user, password string
+		args                 []string
+		want                 string // in what crane says; "" is that it works
+	}{
+		{"who may", "user1", "secret1", []string{"append", "-f", layer, "-t", peer + "/team/app:v1"}, ""},
+		{"the catalog", "user1", "secret1", []string{"catalog", peer}, ""},
+		{"who may pull", "user2", "secret2", []string{"manifest", peer + "/team/app:v1"}, ""},
+		{"and not push", "user2", "secret2", []string{"append", "-f", layer, "-t", peer + "/team/app:v2"}, "401"},
+		{"nor list", "user2", "secret2", []string{"catalog", peer}, "DENIED"},
+		{"a wrong password", "user2", "wrong", []string{"manifest", peer + "/team/app:v1"}, "UNAUTHORIZED"},
+	} {
+		err := craneAs(t, peer, test.user, test.password, test.args...)
+		if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want %q", test.name, err, test.want)
+		}
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }
