@@ -3,6 +3,7 @@ package dockerauth
 import (
 	"bytes"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -107,12 +108,12 @@ func (t *translation) result(name string) (*Result, error) {
 		c.AccessTests = append(c.AccessTests, flow{test})
 	}
 	t.note("the list of repositories (catalog) is no right of its own: everybody is shown the names of what he may pull, and no others")
-	body, err := yaml.Dump(c, yaml.WithV3Defaults(), yaml.WithIndent(2))
+	body, err := yaml.Dump(c, yaml.WithV3Defaults(), yaml.WithIndent(2), yaml.WithLineWidth(-1))
 	if err != nil {
 		return nil, fmt.Errorf("write the configuration: %w", err)
 	}
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "# Made of %s, a configuration of docker_auth, by `berth import docker-auth`.\n", oneLine(name))
+	fmt.Fprintf(&b, "# Made of %s, a configuration of docker_auth, by `berth import docker-auth`.\n", oneLine(filepath.Base(name)))
 	for _, n := range t.notes {
 		fmt.Fprintf(&b, "# - %s\n", oneLine(n))
 	}

@@ -116,7 +116,9 @@ func (t *translation) translate() error {
 		}
 	}
 	for i, e := range t.f.ACL {
-		if t.narrowed[i] {
+		if t.narrowed[i] && !slices.ContainsFunc(t.sources, func(s source) bool { return s == source{i, -1} }) {
+			t.note("%s is left out, because a deny would take too much, and it is for none of the users that there are now: write rules for those to come", e)
+		} else if t.narrowed[i] {
 			t.note("%s is written for the users that there are now, because a deny would take too much: add those to come to it", e)
 		} else if len(t.drafts[i]) > 0 && len(t.reached[i]) == 0 {
 			t.note("%s is never reached, and left out", e)
