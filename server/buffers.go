@@ -60,11 +60,11 @@ func (b buffers) fill(dst io.Writer, src io.Reader) error {
 			return nil
 		case err != nil:
 			return err
-		case n < slowBuffer:
+		case len(buffer) == slowBuffer && n == slowBuffer:
+			buffer = b.large(blobBuffer)
+		case n <= slowBuffer:
 			b.release(buffer)
 			buffer = small
-		case n == len(small) && len(buffer) == len(small):
-			buffer = b.large(blobBuffer)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func TestFill(t *testing.T) {
 		large  bool  // the last read has a large buffer
 	}{
 		"as much as there is room for":  {[]int{1 << 20}, true},
-		"just as much as is slow":       {[]int{slowBuffer}, true},
+		"just more than is slow":        {[]int{slowBuffer + 1}, true},
 		"a bit less":                    {[]int{slowBuffer - 1}, false},
 		"byte by byte":                  {[]int{1}, false},
 		"a lot, then a little for long": {[]int{slowBuffer, blobBuffer, 1}, false},

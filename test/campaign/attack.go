@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -17,12 +18,14 @@ import (
 // An attack holds the server up in some way. It opens what it needs, and the end
 // of the attackers ends it.
 type attack struct {
-	name  string
-	grow  int    // MiB that it may cost; any when 0
-	total int    // MiB that the server may hold; any when 0
-	large string // digest of a large blob of the probe's
-	slow  bool   // its connections take little at a time
-	open  func(*attackers) error
+	name    string
+	grow    int    // MiB that it may cost; any when 0
+	total   int    // MiB that the server may hold; any when 0
+	large   string // digest of a large blob of the probe's
+	slow    bool   // its connections take little at a time
+	clients int    // where that is not always the same number
+	windows int    // attackWindows when 0
+	open    func(*attackers) error
 }
 
 const (
@@ -49,7 +52,7 @@ func (c *campaign) attack(s *server, p *probe, a attack) error {
 	}
 	var times comparison
 	var most, held int
-	for range attackWindows {
+	for range cmp.Or(a.windows, attackWindows) {
 		quiet, err := p.measure(windowTime)
 		if err != nil {
 			return err

@@ -17,13 +17,15 @@ import (
 )
 
 const (
-	slowClients = 10_000
-	slowUsers   = 16 // as many as it takes that none has too many uploads
+	slowClients = 10_000 // at most
+	slowUsers   = 16     // as many as it takes that none has too many uploads
 	slowBytes   = 4 << 10
 	slowEvery   = 4 * time.Second // about a kilobyte a second, and not all at once
 	slowUpload  = 8 << 20
-	slowMemory  = 256 // MiB that the server may hold
+	slowWindows = 3
+	slowMemory  = 700 // MiB that the server may hold: 35 KiB for each client, and garbage
 	slowFiles   = 65_536
+	otherFiles  = 500  // descriptors but for clients and blobs; folders are among them
 	crowdMemory = 1024 // MiB that it may hold while all pull at full speed
 )
 
@@ -32,11 +34,12 @@ func slowUser(i int) string { return fmt.Sprintf("slow%d", i%slowUsers) }
 // slow has 10,000 clients read, and then send, a kilobyte a second, and as many
 // pull at once, over plain HTTP; and the slow ones over TLS, which has no goal.
 func (c *campaign) slow(rounds int) error {
-	if err := allowFiles(); err != nil {
+	n, err := allowFiles()
+	if err != nil {
 		return err
 	}
-	readers := attack{name: "10,000 slow readers", total: slowMemory, slow: true, open: (*attackers).readSlowly}
-	uploads := attack{name: "10,000 slow uploads", total: slowMemory, slow: true, open: (*attackers).sendSlowly}
+	readers := attack{name: fmt.Sprint(n, " slow readers"), clients: n, windows: slowWindows, total: slowMemory, slow: true, open: (*attackers).readSlowly}
+	uploads := attack{name: fmt.Sprint(n, " slow uploads"), clients: n, windows: slowWindows, total: slowMemory, slow: true, open: (*attackers).sendSlowly}
 	for range rounds {
 		for _, secure := range []bool{false, true} {
 			for _, a := range []attack{readers, uploads} {
@@ -104,7 +107,7 @@ func (c *campaign) slowAttack(a attack, secure bool) error {
 		return err
 	}
 	if !secure {
-		if err := c.crowd(s, p); err != nil {
+		if err := c.crowd(s, p, a.clients); err != nil {
 			return err
 		}
 	}
@@ -113,23 +116,30 @@ func (c *campaign) slowAttack(a attack, secure bool) error {
 }
 
 // allowFiles lets this process, and those that it starts, have a descriptor for
-// each client, and the server one more for each file.
-func allowFiles() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return err
+// each client, and the server one more for each blob. It returns how many clients
+// there can be, where only a part of that is allowed.
+func allowFiles() (clients int, err error) {
+	limit := syscall.Rlimit{Cur: slowFiles, Max: slowFiles}
+	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
+		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return 0, err
+		}
+		limit.Cur = limit.Max
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			return 0, fmt.Errorf("allow %d open files: %w", limit.Max, err)
+		}
 	}
-	limit.Cur, limit.Max = max(limit.Cur, slowFiles), max(limit.Max, slowFiles)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("allow %d open files: %w", slowFiles, err)
+	clients = min(slowClients, (int(limit.Cur)-otherFiles)/2)
+	if clients < slowClients/2 {
+		return 0, fmt.Errorf("%d open files are too few: this would show nothing", limit.Cur)
 	}
-	return nil
+	return clients, nil
 }
 
 // readSlowly asks for a large blob, and takes a kilobyte of it a second.
 func (at *attackers) readSlowly() error {
 	head := []byte(at.head("GET", "/v2/probe/app/blobs/"+at.large, ""))
-	if err := at.dial(slowClients, func(int) []byte { return head }); err != nil {
+	if err := at.dial(at.clients, func(int) []byte { return head }); err != nil {
 		return err
 	}
 	for _, conn := range at.conns {
@@ -154,7 +164,7 @@ func (at *attackers) readSlowly() error {
 func (at *attackers) sendSlowly() error {
 	more := fmt.Sprintf("Content-Type: application/octet-stream\r\nContent-Length: %d\r\n", slowUpload)
 	path := "/v2/slow/app/blobs/uploads/?digest=" + digestOf(nil)
-	if err := at.dial(slowClients, func(i int) []byte { return []byte(at.headOf(slowUser(i), "POST", path, more)) }); err != nil {
+	if err := at.dial(at.clients, func(i int) []byte { return []byte(at.headOf(slowUser(i), "POST", path, more)) }); err != nil {
 		return err
 	}
 	at.wg.Wait() // the heads come before the bytes
@@ -190,11 +200,11 @@ func (at *attackers) wait(are string, count func() int64) error {
 	const most = 60 * time.Second
 	for began := time.Now(); ; time.Sleep(time.Second) {
 		n := count()
-		if n == slowClients {
+		if n == int64(at.clients) {
 			return nil
 		}
 		if time.Since(began) > most || at.ctx.Err() != nil {
-			return fmt.Errorf("%d of %d clients %s: this shows nothing", n, slowClients, are)
+			return fmt.Errorf("%d of %d clients %s: this shows nothing", n, at.clients, are)
 		}
 	}
 }
@@ -218,16 +228,16 @@ func (s *server) uploading() int64 {
 }
 
 // crowd has all clients pull a small blob at the same time, as fast as they can.
-func (c *campaign) crowd(s *server, p *probe) error {
+func (c *campaign) crowd(s *server, p *probe, clients int) error {
 	at := &attackers{s: s, ctx: c.ctx}
 	defer at.close()
-	if err := at.dial(slowClients, func(int) []byte { return nil }); err != nil {
+	if err := at.dial(clients, func(int) []byte { return nil }); err != nil {
 		return err
 	}
 	request := at.head("GET", "/v2/"+p.repo+"/blobs/"+p.layer, "")
-	times := make([]time.Duration, slowClients)
+	times := make([]time.Duration, clients)
 	began := time.Now()
-	answers := parallel(slowClients, func(i int) string {
+	answers := parallel(clients, func(i int) string {
 		answer := pullOnce(at.conns[i], request, p.layer)
 		times[i] = time.Since(began)
 		return answer
@@ -238,13 +248,13 @@ func (c *campaign) crowd(s *server, p *probe) error {
 	}
 	most := u.peak >> 10
 	slices.Sort(times)
-	c.report.note("%d pulls at once: p99 %v, all in %v, at most %d MiB, answers %s", slowClients, times[len(times)*99/100].Round(time.Millisecond),
+	c.report.note("%d pulls at once: p99 %v, all in %v, at most %d MiB, answers %s", clients, times[len(times)*99/100].Round(time.Millisecond),
 		times[len(times)-1].Round(time.Millisecond), most, inOrder(answers))
-	if answers["200"]+answers["429"]+answers["503"] != slowClients || answers["200"] == 0 {
-		c.report.broken("%d pulls at once are answered %v", slowClients, answers)
+	if answers["200"]+answers["429"]+answers["503"] != clients || answers["200"] == 0 {
+		c.report.broken("%d pulls at once are answered %v", clients, answers)
 	}
 	if most > crowdMemory {
-		c.report.broken("%d pulls at once cost %d MiB", slowClients, most)
+		c.report.broken("%d pulls at once cost %d MiB", clients, most)
 	}
 	return nil
 }
