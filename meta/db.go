@@ -205,6 +205,15 @@ func (db *DB) Room() error {
 	return nil
 }
 
+// Degraded says what is wrong, "" when nothing is. SQLite takes a disk that cannot
+// be read for a database that is not whole: whoever starts again looks anew.
+func (db *DB) Degraded() string {
+	if db.damaged.Load() {
+		return ErrDamaged.Error()
+	}
+	return ""
+}
+
 // Stats returns the counters.
 func (db *DB) Stats() Stats {
 	return Stats{Updates: db.updates.Load(), Commits: db.commits.Load()}

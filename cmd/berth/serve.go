@@ -110,6 +110,7 @@ func (r *running) run(ctx context.Context) error {
 	defer r.work.Wait()
 	defer stop()
 	r.health.watch("storage", r.space.degraded)
+	r.health.watch("metadata", r.core.db.Degraded)
 	if r.core.htpasswd != nil {
 		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)
 	}

@@ -280,7 +280,8 @@ func (c *campaign) failing(s *server, p *pusher, inject string) (failed int, err
 }
 
 // failingReads pulls while reads of files and of the database fail. A pull that
-// is whole must be right, and all can be pulled afterwards.
+// is whole must be right, and all can be pulled afterwards. A database that could
+// not be read says so, and is only read until the next start.
 func (c *campaign) failingReads(s *server, p *pusher, round int) error {
 	img, ok := p.mustPush()
 	if !ok {
@@ -302,6 +303,17 @@ func (c *campaign) failingReads(s *server, p *pusher, round int) error {
 	t.detach()
 	if !s.alive() {
 		return errors.New("berth ended when a read failed")
+	}
+	parts, err := s.degraded()
+	if err != nil {
+		return err
+	}
+	if slices.Contains(parts, "metadata") { // which is not written to any more
+		s.kill()
+		p.close()
+		if err := s.start(); err != nil {
+			return err
+		}
 	}
 	if value, wrong, err := p.lookManifest(p.repo, img.tag); err != nil || value != img.digest {
 		c.report.broken("after %s failed: %q %s %v", call, value, wrong, err)
