@@ -170,6 +170,9 @@ func TestDamagedPage(t *testing.T) {
 		t.Errorf("a damaged page was read: %v", err)
 	}
 	err = db.Update(t.Context(), func(tx *Tx) error { return tx.PutSetting("new", "x") })
+	if db.Degraded() == "" {
+		t.Error("a damaged database is well")
+	}
 	if !errors.Is(err, ErrDamaged) {
 		t.Errorf("a damaged database was written to: %v", err)
 	}
