@@ -55,6 +55,7 @@ func openAD(t *testing.T, ad *directory.Samba, change func(*ldap.Options)) *ldap
 	if err != nil {
 		t.Fatal(err)
 	}
+	ldap.Patient(d)
 	t.Cleanup(func() { d.Close() })
 	return d
 }
