@@ -13,6 +13,12 @@ const (
 	foldTime       = 10 * time.Second // in which equal events become one line
 	foldPerAddress = 100              // lines of one address in that time; further ones become one
 	foldMost       = 1000             // lines of all addresses in that time; likewise
+
+	// What fails or is refused asks nobody for leave: of that, less goes on for
+	// long, so that a flood does not push out what was written before it.
+	failTime       = time.Hour
+	failPerAddress = 500  // lines of one address in that time
+	failMost       = 3000 // lines of all addresses in that time
 )
 
 // alike holds what events have in common that become one line. Events that are
@@ -39,10 +45,31 @@ type fold struct {
 type folder struct {
 	open      map[alike]*fold
 	addresses map[netip.Addr]int // folds that are not mixed
+	failures  failures
 }
 
 func newFolder() *folder {
 	return &folder{open: make(map[alike]*fold), addresses: make(map[netip.Addr]int)}
+}
+
+// failures counts the lines of what failed or was refused, within failTime since
+// the first of them.
+type failures struct {
+	began     time.Time
+	all       int
+	addresses map[netip.Addr]int
+}
+
+// begin forgets what is counted when its time is over.
+func (c *failures) begin(now time.Time) {
+	if c.addresses == nil || now.Sub(c.began) >= failTime {
+		*c = failures{began: now, addresses: make(map[netip.Addr]int)}
+	}
+}
+
+func (c *failures) count(a netip.Addr) {
+	c.all++
+	c.addresses[a]++
 }
 
 // takes reports whether e goes on to be a part of a line for several, which
@@ -62,13 +89,18 @@ func (f *folder) takes(e *Event, now time.Time) bool {
 		g.add(e)
 		return true
 	}
+	f.failures.begin(now)
+	failed := e.Result != OK
 	var mixed alike
 	switch {
-	case f.addresses[key.address] >= foldPerAddress:
+	case f.addresses[key.address] >= foldPerAddress, failed && f.failures.addresses[key.address] >= failPerAddress:
 		mixed = alike{kind: e.Kind, result: e.Result, address: key.address}
-	case len(f.open) >= foldMost:
+	case len(f.open) >= foldMost, failed && f.failures.all >= failMost:
 		mixed = alike{kind: e.Kind, result: e.Result}
 	default:
+		if failed {
+			f.failures.count(key.address)
+		}
 		f.addresses[key.address]++
 		f.open[key] = &fold{last: *e, until: now.Add(foldTime)}
 		return false

@@ -103,3 +103,34 @@ func TestFoldLines(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 }
+
+// TestFoldFailures: a flood that goes on takes little, and leaves room for what
+// was right.
+func TestFoldFailures(t *testing.T) {
+	f := newFolder()
+	lines := func(addresses int, result Result, end time.Duration) (n int) {
+		for at := time.Duration(0); at < end; at += foldTime {
+			f.expire(noon.Add(at), false, func(*Event) { n++ })
+			for i := range 5000 {
+				if !f.takes(&Event{Kind: Login, Result: result, User: fmt.Sprint(at, i), Address: address(i % addresses)}, noon.Add(at)) {
+					n++
+				}
+			}
+		}
+		return n
+	}
+	ticks := int(failTime / foldTime)
+	if n := lines(1, Failed, failTime); n < failPerAddress || n > failPerAddress+ticks {
+		t.Errorf("%d lines of one address", n)
+	}
+	if n := lines(5000, Failed, failTime-1); n > failMost+2*ticks {
+		t.Errorf("%d lines of many", n)
+	}
+	if n := lines(10, OK, foldTime); n < foldMost/2 {
+		t.Errorf("%d lines of logins that were right", n)
+	}
+	f.expire(noon.Add(2*failTime), false, func(*Event) {})
+	if e := (Event{Kind: Refused, Result: Denied, Address: address(1)}); f.takes(&e, noon.Add(2*failTime)) {
+		t.Error("an hour later it goes on")
+	}
+}
