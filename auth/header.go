@@ -7,7 +7,8 @@ import (
 
 // ParseBasic parses the value of an Authorization header of the scheme Basic
 // (RFC 7617): the base64 of a user name, a colon and a password. Whether the
-// two can be anybody's is for the Verifier to say.
+// two can be anybody's is for the Verifier to say. The name of a robot holds a
+// colon itself, and is whole where the secret of a robot follows.
 func ParseBasic(header string) (c Credentials, ok bool) {
 	encoded, ok := cutScheme(header, "Basic")
 	if !ok {
@@ -20,6 +21,9 @@ func ParseBasic(header string) (c Credentials, ok bool) {
 	user, password, ok := strings.Cut(string(decoded), ":")
 	if !ok {
 		return Credentials{}, false
+	}
+	if name, secret, ok := strings.Cut(password, ":"); ok && user+":" == RobotPrefix && RobotForm.Begins(Secret(secret)) {
+		user, password = RobotPrefix+name, secret
 	}
 	return Credentials{User: user, Password: Secret(password)}, true
 }

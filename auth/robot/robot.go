@@ -125,21 +125,7 @@ func (r *Robots) Reload(ctx context.Context) error {
 // Recognizes implements auth.Recognizer, by the prefix alone: what is mistyped
 // is shown to nobody else either.
 func (r *Robots) Recognizes(c auth.Credentials) bool {
-	_, secret := apart(c)
-	return auth.RobotForm.Begins(secret) || auth.TokenForm.Begins(secret)
-}
-
-// apart returns the user and the secret of c. The name robot:ci holds a colon,
-// where the scheme Basic ends a name: it comes as robot, and the rest in front of
-// the secret.
-func apart(c auth.Credentials) (user string, secret auth.Secret) {
-	if c.User+":" == auth.RobotPrefix {
-		name, rest, ok := strings.Cut(c.Password.Reveal(), ":")
-		if secret := auth.Secret(rest); ok && auth.RobotForm.Begins(secret) {
-			return auth.RobotPrefix + name, secret
-		}
-	}
-	return c.User, c.Password
+	return auth.RobotForm.Begins(c.Password) || auth.TokenForm.Begins(c.Password)
 }
 
 // Authenticate implements auth.Authenticator. The user must be the robot, with
@@ -148,15 +134,14 @@ func apart(c auth.Credentials) (user string, secret auth.Secret) {
 // Errors: those of the interface; *auth.RejectedError when the secret is right
 // and of no use.
 func (r *Robots) Authenticate(ctx context.Context, c auth.Credentials) (auth.Identity, error) {
-	user, secret := apart(c)
-	if !auth.RobotForm.Fits(secret) && !auth.TokenForm.Fits(secret) {
-		if strings.HasPrefix(user, auth.RobotPrefix) || r.Recognizes(c) {
+	if !auth.RobotForm.Fits(c.Password) && !auth.TokenForm.Fits(c.Password) {
+		if strings.HasPrefix(c.User, auth.RobotPrefix) || r.Recognizes(c) {
 			return auth.Identity{}, auth.ErrBadCredentials
 		}
 		return auth.Identity{}, auth.ErrNoMatch
 	}
-	e := r.find(secret)
-	if e == nil || !e.calledBy(user) {
+	e := r.find(c.Password)
+	if e == nil || !e.calledBy(c.User) {
 		return auth.Identity{}, auth.ErrBadCredentials
 	}
 	if e.limit != nil && !e.limit.LetsFrom(c.Addr) {
