@@ -332,8 +332,10 @@ func (s *Step) showChain(now time.Time, chain []*x509.Certificate) {
 		}
 		s.say("for: %s", clean(strings.Join(names, ", ")))
 	}
+	first := soon
 	for _, cert := range chain {
-		if left := cert.NotAfter.Sub(now); left > 0 && left < soon {
+		if left := cert.NotAfter.Sub(now); left > 0 && left < first {
+			first = left
 			s.Warning = fmt.Sprintf("a certificate runs out in %d days", int(left.Hours()/24))
 		}
 	}
