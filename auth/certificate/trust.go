@@ -85,7 +85,7 @@ func blocks(data []byte, kind string) [][]byte {
 func (t *Trust) addList(der []byte, roots []*x509.Certificate) error {
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
-		return fmt.Errorf("read a list of revoked certificates: %w", err)
+		return fmt.Errorf("read a list of revoked certificates, which must be of version 2 (openssl ca makes it with crl_extensions): %w", err)
 	}
 	for _, e := range list.Extensions {
 		if e.Critical {
