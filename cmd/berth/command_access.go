@@ -46,6 +46,8 @@ func newAccessExplain() *cobra.Command {
 				return errors.New("--action goes with --jwt")
 			case jwt != "" && len(q.Groups) > 0:
 				return errors.New("--group does not go with --jwt: its rule says which groups there are")
+			case jwt != "" && action == "" && len(args) > 0:
+				return errors.New("what the bearer of a token may do is asked as --jwt FILE --action ACTION REPO[:TAG]")
 			case ref != "", jwt != "" && (action == "" || action == "admin"):
 				return cobra.NoArgs(cmd, args)
 			case jwt != "":

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -52,6 +53,9 @@ func (p *providerTrial) run(ctx context.Context) {
 func (p *providerTrial) discover(ctx context.Context) ([]string, string, error) {
 	url := strings.TrimSuffix(p.issuer, "/") + "/.well-known/openid-configuration"
 	detail, err := p.get(ctx, url, &p.discovered)
+	if errors.As(err, new(x509.UnknownAuthorityError)) {
+		return detail, "set cafile to the certificate that signed the provider's", err
+	}
 	if err != nil {
 		return detail, "berth asks for " + url + ": the issuer must be written as the provider writes it, and be reachable from here", err
 	}

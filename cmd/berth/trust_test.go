@@ -345,7 +345,7 @@ func TestExplainToken(t *testing.T) {
 		{"--jwt " + good + " --from 10.0.0.1", 1, "", "only with an action"},
 		{"--jwt " + good + " --config " + plain, 1, "", "auth.trust"},
 		{"--jwt " + good + " --action push", 2, "", "accepts 1 arg"},
-		{"--jwt " + good + " team/app", 2, "", "unknown command"},
+		{"--jwt " + good + " team/app", 2, "", "is asked as --jwt FILE --action ACTION REPO"},
 		{"--jwt " + good + " --ref X", 2, "", "ask one"},
 		{"--jwt " + good + " --group a", 2, "", "--group does not go with --jwt"},
 		{"--action push team/app", 2, "", "--action goes with --jwt"},
