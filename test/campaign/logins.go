@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -77,13 +78,20 @@ func (c *campaign) wrongLogins(s *server) error {
 			if err != nil {
 				return err
 			}
+			guessers, err := openGuessers(s, func(i int) string { return f.from(window, i) })
+			if err != nil {
+				return err
+			}
 			beside, err := p.measureBeside(func() {
 				for answer, n := range parallel(wrongUsers, func(i int) string {
-					return c.guess(s, f.from(window, i), fmt.Sprintf("wrong %s %d %d", f.name, window, i))
+					return guess(guessers[i], fmt.Sprintf("wrong %s %d %d", f.name, window, i))
 				}) {
 					counts[answer] += n
 				}
 			})
+			for _, client := range guessers {
+				client.close()
+			}
 			if err != nil {
 				return fmt.Errorf("pull beside wrong logins: %w", err)
 			}
@@ -101,10 +109,24 @@ func (c *campaign) wrongLogins(s *server) error {
 	return c.ownerGetsIn(s)
 }
 
+// openGuessers returns clients at the addresses that are connected already: what
+// a hundred new connections cost at a time is another matter.
+func openGuessers(s *server, from func(i int) string) ([]*client, error) {
+	guessers := make([]*client, wrongUsers)
+	for i := range guessers {
+		guessers[i] = s.clientFrom(0, from(i))
+		resp, err := guessers[i].http.Get(guessers[i].base + "/v2/")
+		if err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body) // so that the connection is used again
+		resp.Body.Close()
+	}
+	return guessers, nil
+}
+
 // guess asks for a token with a wrong password. The same one twice is one guess.
-func (c *campaign) guess(s *server, addr, wrong string) string {
-	client := s.clientFrom(0, addr)
-	defer client.close()
+func guess(client *client, wrong string) string {
 	req, err := http.NewRequest("GET", client.base+"/auth/token?service=berth", nil)
 	if err != nil {
 		return err.Error()

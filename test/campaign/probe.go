@@ -80,17 +80,19 @@ func (p *probe) measure(d time.Duration) (latency, error) {
 	return p.measureUntil(func() bool { return time.Now().After(end) })
 }
 
-// measureBeside pulls while others are at work.
+// measureBeside pulls while others are at work, and for as long as when all is
+// quiet: of fewer pulls the 99th percentile would be the moment when they begin.
 func (p *probe) measureBeside(others func()) (latency, error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		others()
 	}()
+	end := time.Now().Add(windowTime)
 	l, err := p.measureUntil(func() bool {
 		select {
 		case <-done:
-			return true
+			return time.Now().After(end)
 		default:
 			return false
 		}
