@@ -56,15 +56,22 @@ func (s *Server) getToken(x *exchange) error {
 			return auth.ErrBadCredentials
 		}
 	}
-	// Basic ends a name at its first colon.
-	account := x.query.Get("account")
-	if said, _, _ := strings.Cut(account, ":"); account != "" && c.User != "" && account != c.User && said != c.User {
+	if account := x.query.Get("account"); account != "" && c.User != "" && !sameAccount(account, c.User) {
 		return badRequest("account is not the user of the credentials")
 	}
 	if err := s.authenticateBasic(x, c); err != nil {
 		return err
 	}
 	return s.issue(x, req, "")
+}
+
+// sameAccount reports whether account can be what a client calls user: a client
+// that has read the two from one text, as docker does, ends a name at its first
+// colon.
+func sameAccount(account, user string) bool {
+	short, _, _ := strings.Cut(user, ":")
+	said, _, _ := strings.Cut(account, ":")
+	return account == user || account == short || said == user
 }
 
 // postToken is the token server of Distribution's "Oauth2 Token
