@@ -43,6 +43,9 @@ func (r *report) onto(folder string) (*report, error) {
 		return a.Work == b.Work && a.Auth == b.Auth && a.Clients == b.Clients
 	})
 	old.Limits = replace(old.Limits, r.Limits, func(a, b limit) bool { return a.Work == b.Work && a.Clients == b.Clients })
+	if len(r.Decisions) > 0 {
+		old.Decisions = r.Decisions
+	}
 	old.Reruns = append(old.Reruns, rerun{r.Command, r.Time, r.Versions})
 	old.judge()
 	return old, nil
