@@ -47,21 +47,21 @@ func TestNameSpaces(t *testing.T) {
 		recognized bool
 		want       error
 	}{
-		"a password of the robot's name":    {auth.Credentials{User: "robot:ci", Password: "secret"}, false, auth.ErrBadCredentials},
-		"a robot that is not there":         {auth.Credentials{User: "robot:x", Password: "secret"}, false, auth.ErrBadCredentials},
-		"a user called ci":                  {auth.Credentials{User: "ci", Password: "secret"}, false, auth.ErrNoMatch},
-		"a user called robot":               {auth.Credentials{User: "robot", Password: "ci:secret"}, false, auth.ErrNoMatch},
-		"Harbor's spelling":                 {auth.Credentials{User: "robot$ci", Password: "secret"}, false, auth.ErrNoMatch},
-		"a mistyped secret":                 {auth.Credentials{User: "ci", Password: secret + "A"}, true, auth.ErrBadCredentials},
-		"an unknown secret":                 {auth.Credentials{User: "ci", Password: auth.RobotForm.New()}, true, auth.ErrBadCredentials},
-		"an unknown token":                  {auth.Credentials{User: "alice", Password: auth.TokenForm.New()}, true, auth.ErrBadCredentials},
-		"another robot's name":              {auth.Credentials{User: "cd", Password: secret}, true, auth.ErrBadCredentials},
-		"another case":                      {auth.Credentials{User: "CI", Password: secret}, true, auth.ErrBadCredentials},
-		"the secret under a user's name":    {auth.Credentials{User: "alice", Password: secret}, true, auth.ErrBadCredentials},
-		"the secret under Harbor's":         {auth.Credentials{User: "robot$ci", Password: secret}, true, auth.ErrBadCredentials},
-		"the secret under two prefixes":     {auth.Credentials{User: "robot:robot:ci", Password: secret}, true, auth.ErrBadCredentials},
-		"another robot's longer name":       {auth.Credentials{User: "robot:cd", Password: secret}, true, auth.ErrBadCredentials},
-		"a refresh token is something else": {auth.Credentials{User: "ci", Password: auth.RefreshForm.New()}, false, auth.ErrNoMatch},
+		"a password of the robot's name": {auth.Credentials{User: "robot:ci", Password: "secret"}, false, auth.ErrBadCredentials},
+		"a robot that is not there":      {auth.Credentials{User: "robot:x", Password: "secret"}, false, auth.ErrBadCredentials},
+		"a user called ci":               {auth.Credentials{User: "ci", Password: "secret"}, false, auth.ErrNoMatch},
+		"a user called robot":            {auth.Credentials{User: "robot", Password: "ci:secret"}, false, auth.ErrNoMatch},
+		"Harbor's spelling":              {auth.Credentials{User: "robot$ci", Password: "secret"}, false, auth.ErrNoMatch},
+		"a mistyped secret":              {auth.Credentials{User: "ci", Password: secret + "A"}, true, auth.ErrBadCredentials},
+		"an unknown secret":              {auth.Credentials{User: "ci", Password: auth.RobotForm.New()}, true, auth.ErrBadCredentials},
+		"an unknown token":               {auth.Credentials{User: "alice", Password: auth.TokenForm.New()}, true, auth.ErrBadCredentials},
+		"another robot's name":           {auth.Credentials{User: "cd", Password: secret}, true, auth.ErrBadCredentials},
+		"another case":                   {auth.Credentials{User: "CI", Password: secret}, true, auth.ErrBadCredentials},
+		"the secret under a user's name": {auth.Credentials{User: "alice", Password: secret}, true, auth.ErrBadCredentials},
+		"the secret under Harbor's":      {auth.Credentials{User: "robot$ci", Password: secret}, true, auth.ErrBadCredentials},
+		"the secret under two prefixes":  {auth.Credentials{User: "robot:robot:ci", Password: secret}, true, auth.ErrBadCredentials},
+		"another robot's longer name":    {auth.Credentials{User: "robot:cd", Password: secret}, true, auth.ErrBadCredentials},
+		"a refresh token is no password": {auth.Credentials{User: "ci", Password: auth.RefreshForm.New()}, true, auth.ErrBadCredentials},
 	} {
 		if got := f.Recognizes(test.c); got != test.recognized {
 			t.Errorf("%s: recognized: %v", what, got)

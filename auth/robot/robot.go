@@ -123,9 +123,10 @@ func (r *Robots) Reload(ctx context.Context) error {
 }
 
 // Recognizes implements auth.Recognizer, by the prefix alone: what is mistyped
-// is shown to nobody else either.
+// is shown to nobody else either, and nor is a refresh token, which is nobody's
+// password.
 func (r *Robots) Recognizes(c auth.Credentials) bool {
-	return auth.RobotForm.Begins(c.Password) || auth.TokenForm.Begins(c.Password)
+	return auth.RobotForm.Begins(c.Password) || auth.TokenForm.Begins(c.Password) || auth.RefreshForm.Begins(c.Password)
 }
 
 // Authenticate implements auth.Authenticator. The user must be the robot, with
