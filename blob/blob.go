@@ -26,10 +26,11 @@ var (
 	ErrStale = errors.New("the upload cannot be continued")
 )
 
-// A Store keeps streams. Keys are slash-separated, made of lower-case letters,
-// digits, '-', '_' and '.', no component beginning with '.'; at most 200
-// bytes: what CheckKey accepts. No key goes on where another one ends with a
-// slash. A Store is safe for concurrent use.
+// A Store keeps streams. Keys are slash-separated, made of letters, digits,
+// '-', '_' and '.', no component beginning with '.'; at most 640 bytes: what
+// CheckKey accepts, and every path of Distribution's. No key goes on where
+// another one ends with a slash. Two keys that are made here never differ in
+// case alone. A Store is safe for concurrent use.
 type Store interface {
 	// Create begins a stream under a key that was never used.
 	Create(ctx context.Context, key string) (Writer, error)

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-const maxKeyLength = 200 // bytes
+const maxKeyLength = 640 // bytes
 
 // CheckKey returns an error unless key is one that a Store takes.
 func CheckKey(key string) error {
@@ -27,7 +27,7 @@ func validComponent(s string) bool {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
 		default:
 			return false
 		}

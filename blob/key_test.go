@@ -9,7 +9,7 @@ import (
 )
 
 func TestCheckKeyFollowsTheGrammar(t *testing.T) {
-	grammar := regexp.MustCompile(`^[a-z0-9_-][a-z0-9._-]*(/[a-z0-9_-][a-z0-9._-]*)*$`)
+	grammar := regexp.MustCompile(`^[a-zA-Z0-9_-][a-zA-Z0-9._-]*(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)*$`)
 	rapid.Check(t, func(t *rapid.T) {
 		key := rapid.StringMatching(`[az09A._/\n\\%-]{0,8}`).Draw(t, "key")
 		if got, want := CheckKey(key) == nil, grammar.MatchString(key); got != want {

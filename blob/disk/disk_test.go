@@ -217,7 +217,7 @@ func TestPlantedFiles(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"lost+found", ".hidden", "UPPER"} {
+	for _, name := range []string{"lost+found", ".hidden", "white space"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
