@@ -258,6 +258,11 @@ func (s *Service) addToken(ctx context.Context, t NewToken) (auth.Secret, error)
 	if t.User == "" {
 		return "", &Error{Invalid, "say whose token it is to be"}
 	}
+	// Before he is looked up: who comes by a certificate is known only while he
+	// shows it.
+	if err := s.Keys.Tokens().CheckUser(t.User); err != nil {
+		return "", err
+	}
 	owner, err := s.userNamed(ctx, t.User)
 	if err != nil {
 		return "", err

@@ -50,12 +50,19 @@ func (u *users) Resolve(_ context.Context, s auth.Subject) (auth.Identity, error
 	case u.gone[s.Name]:
 		return auth.Identity{}, auth.ErrBadCredentials
 	case s.Name == "token":
-		return auth.Identity{Subject: auth.Subject{Provider: "test", Name: "token", Credential: "T1"}, Version: "1"}, nil
+		return auth.Identity{Subject: auth.Subject{Provider: "test", Name: "token", Credential: "T1"}, Version: "1", Limit: narrow{}}, nil
+	case s.Name == "ci/job":
+		return auth.Identity{Subject: auth.Subject{Provider: "ci", Name: "ci/job", Credential: "R1"}}, nil
 	case slices.Contains([]string{"bob", "carol", "<b>eve"}, s.Name):
 		return auth.Identity{Subject: auth.Subject{Provider: "test", Name: s.Name}, Version: "1", Groups: []string{"<i>dev"}}, nil
 	}
 	return auth.Identity{}, auth.ErrNoMatch
 }
+
+// narrow is the limit of a token.
+type narrow struct{}
+
+func (narrow) String() string { return "narrow" }
 
 func (u *users) remove(name string) {
 	u.mu.Lock()

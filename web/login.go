@@ -143,6 +143,9 @@ func (v *visit) login() error {
 	page := v.loginPage(returnTo)
 	page.User = c.User
 	switch {
+	case errors.Is(err, session.ErrNoPerson) && id.Limit == nil:
+		page.Wrong = "These pages are for people. A workload has no personal tokens: it gives its signed token (JWT) as the password to docker login; " +
+			"where it has none, an administrator makes a robot."
 	case errors.Is(err, session.ErrNoPerson):
 		page.Wrong = "Sign in with your user name and password: a token is not enough here."
 	case errors.As(err, &rejected) && rejected.Told != "":

@@ -136,6 +136,7 @@ func TestPasswordLogin(t *testing.T) {
 	b.post("/ui/login", "user", "", "password", "").has(t, http.StatusUnauthorized)
 	b.post("/ui/login", "user", "sso/alice", "password", "x").has(t, http.StatusUnauthorized, "Users of sso have no password here")
 	b.post("/ui/login", "user", "token", "password", "token").has(t, http.StatusUnauthorized, "a token is not enough")
+	b.post("/ui/login", "user", "ci/job", "password", "ci/job").has(t, http.StatusUnauthorized, "gives its signed token (JWT) as the password")
 	if p := b.step("/ui/tokens"); p.status != http.StatusSeeOther {
 		t.Errorf("logged in nevertheless: %d", p.status)
 	}

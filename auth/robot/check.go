@@ -76,8 +76,28 @@ func (r *Robots) checkToken(ctx context.Context, t Token) error {
 	case t.Expires.Sub(t.Created) > maxTokenLife:
 		return fmt.Errorf("%w: a personal token can last for at most %d days", ErrInvalid, maxTokenLife/(24*time.Hour))
 	}
+	if err := (Tokens{r}).CheckUser(t.Owner.Name); err != nil {
+		return err
+	}
 	return r.checkOwner(ctx, t.Owner)
 }
+
+// CheckUser says why the user of a name can have no personal tokens: they stand
+// for a password, and go the way of one. It does not say whether there is such a
+// user. Errors: ErrInvalid.
+func (t Tokens) CheckUser(name string) error {
+	why := t.r.less(name)
+	if why == "" && strings.Contains(name, ":") {
+		why = "no client can give a name with a colon in it together with a password; " + robotInstead
+	}
+	if why == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s can have no personal token: %s", ErrInvalid, name, why)
+}
+
+// robotInstead is what to do where a personal token cannot be had.
+const robotInstead = "make a robot for it: berth robot add"
 
 // checkOwner says why a subject can own nothing: it is no user, or is here by
 // less than a password.

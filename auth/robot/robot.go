@@ -56,8 +56,12 @@ type Options struct {
 	// Owner says who a subject is today; auth.Verifier.Resolve is meant. It is
 	// called for every request of a robot or token that has an owner.
 	Owner func(context.Context, auth.Subject) (auth.Identity, error)
-	Now   func() time.Time // time.Now when nil
-	Log   *slog.Logger     // slog.Default when nil
+	// Tokenless says what the user of a name proves himself with in the place of
+	// a password, and what he can do without a personal token; "" for whoever
+	// can have one. Nil is everybody.
+	Tokenless func(name string) string
+	Now       func() time.Time // time.Now when nil
+	Log       *slog.Logger     // slog.Default when nil
 }
 
 // Robots are the robots and personal tokens. It is an auth.Recognizer, and safe
@@ -65,6 +69,7 @@ type Options struct {
 type Robots struct {
 	store Store
 	owner func(context.Context, auth.Subject) (auth.Identity, error)
+	less  func(name string) string // Options.Tokenless
 	now   func() time.Time
 	log   *slog.Logger
 
@@ -83,7 +88,10 @@ var _ auth.Recognizer = (*Robots)(nil)
 
 // New returns the robots and tokens in store.
 func New(ctx context.Context, store Store, o Options) (*Robots, error) {
-	r := &Robots{store: store, owner: o.Owner, now: o.Now, log: o.Log, warned: make(map[string]time.Time)}
+	r := &Robots{store: store, owner: o.Owner, less: o.Tokenless, now: o.Now, log: o.Log, warned: make(map[string]time.Time)}
+	if r.less == nil {
+		r.less = func(string) string { return "" }
+	}
 	if r.now == nil {
 		r.now = time.Now
 	}

@@ -136,6 +136,30 @@ func TestInvalidTokens(t *testing.T) {
 	f.token(bob, "a", time.Time{})
 }
 
+// TestTokenless asks for personal tokens of who cannot use any.
+func TestTokenless(t *testing.T) {
+	f := newFixture(t)
+	f.less = func(name string) string {
+		if name == bob.Name {
+			return "he shows a certificate"
+		}
+		return ""
+	}
+	workload := auth.Subject{Provider: "github", Name: "github/ci:org/app"}
+	f.setUser(workload, "w1")
+	for owner, want := range map[auth.Subject]string{
+		workload: "not possible: github/ci:org/app can have no personal token: no client can give a name with a colon",
+		bob:      "not possible: bob can have no personal token: he shows a certificate",
+	} {
+		_, err := f.Tokens().New(t.Context(), owner, "a", nil, nil, time.Time{})
+		if !errors.Is(err, ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", owner, err)
+		}
+	}
+	f.token(alice, "a", time.Time{})
+	f.add("ci", Settings{Owner: workload, Limits: pulls()}) // which has a name of its own
+}
+
 // TestRotation is the story of a robot's secrets over a month.
 func TestRotation(t *testing.T) {
 	f := newFixture(t)

@@ -329,6 +329,9 @@ func (t *Trust) Resolve(_ context.Context, s auth.Subject) (auth.Identity, error
 	return id, nil
 }
 
+// Owns reports whether a name is that of a workload.
+func (t *Trust) Owns(name string) bool { return t.ownerOf(name) != nil }
+
 // ownerOf returns the rule whose users have names like that, or nil.
 func (t *Trust) ownerOf(name string) *rule {
 	for _, r := range t.state.Load().rules {

@@ -150,7 +150,7 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	}
 	// An owner may be of any backend, which are all behind the verifier.
 	owner := func(ctx context.Context, s auth.Subject) (auth.Identity, error) { return c.verifier.Resolve(ctx, s) }
-	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Log: log}); err != nil {
+	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Tokenless: c.tokenless, Log: log}); err != nil {
 		return err
 	}
 	c.accounts.Removed = c.robots.Forget
@@ -193,6 +193,18 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
 	c.sessions = session.New(c.db.Sessions(), session.Options{Resolve: c.verifier.Resolve, Log: log})
 	return c.openIssuer(ctx, cfg.Auth.Issuer, log)
+}
+
+// tokenless says what the users of some names have in the place of a password,
+// and of personal tokens; "" for all others.
+func (c *core) tokenless(name string) string {
+	switch {
+	case c.trust.Owns(name):
+		return "a workload gives the signed token (JWT) of its platform as the password; where it has none, make a robot: berth robot add"
+	case c.certificates != nil && c.certificates.Owns(name):
+		return "it is the name of a certificate, which its client shows each time; where it cannot, make a robot: berth robot add"
+	}
+	return ""
 }
 
 // openCertificates opens what is known of clients' certificates.
