@@ -160,6 +160,7 @@ type Refusal struct {
 	Scope       string              `json:"scope"`
 	Reason      string              `json:"reason"`
 	Status      int                 `json:"status"`
+	Note        string              `json:"note,omitempty"` // what the explanation leaves out
 	Explanation *access.Explanation `json:"explanation,omitempty"`
 }
 

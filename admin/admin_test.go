@@ -130,6 +130,7 @@ func newAPI(t *testing.T) (*Client, *Service) {
 		},
 		Policy:   func() *access.Policy { return policy },
 		Lookup:   verifier.Lookup,
+		Resolve:  verifier.Resolve,
 		Trust:    trusting,
 		Refusals: new(Refusals),
 	}

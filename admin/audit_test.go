@@ -161,3 +161,59 @@ func TestExplainRefFromTheAudit(t *testing.T) {
 		t.Errorf("a log that cannot be read: %v", err)
 	}
 }
+
+// TestExplainRefOfACredential: the audit log has the ID of what a robot or a token
+// came with, and not what that is narrowed to.
+func TestExplainRefOfACredential(t *testing.T) {
+	api, service := newAPI(t)
+	ctx := t.Context()
+	if err := api.AddUser(ctx, NewUser{Name: "alice", Password: "correct horse", Groups: []string{"dev"}}); err != nil {
+		t.Fatal(err)
+	}
+	limits := Limits{Repositories: []string{"team/base"}, Actions: []string{"push"}}
+	if _, err := api.AddToken(ctx, NewToken{User: "alice", Name: "laptop", Limits: limits}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.AddRobot(ctx, NewRobot{Name: "ci", Owner: "alice", Limits: limits}); err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := api.Tokens(ctx, "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := service.Keys.List()[0].Secrets[0].ID
+	kept := map[string]audit.Event{
+		"TOKEN": {User: "alice", Provider: "accounts", Groups: []string{"dev"}, Credential: tokens[0].ID},
+		"ROBOT": {User: "robot:ci", Provider: "robots", Credential: secret},
+		"CERT":  {User: "alice", Provider: "certificate", Groups: []string{"dev"}, Credential: "00ff"},
+	}
+	service.Audited = func(_ context.Context, ref string) (audit.Event, error) {
+		e := kept[ref]
+		e.Kind, e.Result, e.Ref, e.Scope, e.Status = audit.Refused, audit.Denied, ref, "repository:team/app:push", 403
+		return e, nil
+	}
+	explained := func(ref, reason, note string) {
+		t.Helper()
+		r, err := api.ExplainRef(ctx, ref)
+		if err != nil || r.Explanation == nil {
+			t.Fatalf("%s: %+v, %v", ref, r, err)
+		}
+		if !strings.Contains(r.Explanation.Reason, reason) || !strings.Contains(r.Note, note) || (note == "") != (r.Note == "") {
+			t.Errorf("%s: because %s; %s", ref, r.Explanation.Reason, r.Note)
+		}
+	}
+	explained("TOKEN", "push on team/base", "")
+	explained("ROBOT", "push on team/base", "")
+	explained("CERT", "a rule allows it", "")
+	off := true
+	if err := api.ChangeRobot(ctx, "ci", RobotChange{Disabled: &off}); err != nil {
+		t.Fatal(err)
+	}
+	explained("ROBOT", "", "lets nobody in now (the robot ci is disabled)")
+	if err := api.RevokeToken(ctx, tokens[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	explained("TOKEN", "a rule allows it", "the credential "+tokens[0].ID+" no longer exists")
+	service.Resolve = func(context.Context, auth.Subject) (auth.Identity, error) { return auth.Identity{}, errors.New("down") }
+	explained("TOKEN", "a rule allows it", "cannot be looked up now")
+}

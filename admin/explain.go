@@ -10,6 +10,7 @@ import (
 	"berth/access"
 	"berth/audit"
 	"berth/auth"
+	"berth/auth/certificate"
 	"berth/oci"
 )
 
@@ -18,7 +19,7 @@ func (s *Service) ExplainRef(ctx context.Context, ref string) (Refusal, error) {
 	ref = strings.ToUpper(strings.TrimSpace(ref))
 	if s.Refusals != nil {
 		if r, ok := s.Refusals.Find(ref); ok {
-			return s.explain(r), nil
+			return s.explain(r, ""), nil
 		}
 	}
 	if s.Audited == nil {
@@ -31,7 +32,31 @@ func (s *Service) ExplainRef(ctx context.Context, ref string) (Refusal, error) {
 	if err != nil {
 		return Refusal{}, fmt.Errorf("look for %s in the audit log: %w", ref, err)
 	}
-	return s.explain(refusedOf(e)), nil
+	r := refusedOf(e)
+	note := s.recall(ctx, &r.Caller.Identity)
+	return s.explain(r, note), nil
+}
+
+// recall adds to the identity of an audit event what the log does not keep: what
+// its credential is narrowed to today, and for whom a robot acts. Where that
+// cannot be had, it says so.
+func (s *Service) recall(ctx context.Context, id *auth.Identity) (note string) {
+	if id.Credential == "" || id.Provider == certificate.Provider {
+		return "" // there is nothing that it could be narrowed to
+	}
+	now, err := s.Resolve(ctx, id.Subject)
+	var rejected *auth.RejectedError
+	const left = "what it was narrowed to is left out here"
+	switch {
+	case err == nil:
+		id.Limit, id.Owner = now.Limit, now.Owner
+		return ""
+	case errors.Is(err, auth.ErrNoMatch):
+		return fmt.Sprintf("the credential %s no longer exists: %s", id.Credential, left)
+	case errors.As(err, &rejected) && rejected.Reason != "":
+		return fmt.Sprintf("the credential %s lets nobody in now (%s): %s", id.Credential, rejected.Reason, left)
+	}
+	return fmt.Sprintf("the credential %s cannot be looked up now: %s", id.Credential, left)
 }
 
 // refusedOf returns what the audit log has kept of a refusal.
@@ -43,7 +68,7 @@ func refusedOf(e audit.Event) Refused {
 }
 
 // explain says what was refused, and what the rules say to it now.
-func (s *Service) explain(r Refused) Refusal {
+func (s *Service) explain(r Refused, note string) Refusal {
 	refusal := Refusal{
 		Ref:    r.Ref,
 		Time:   r.Time.UTC().Truncate(time.Second),
@@ -57,7 +82,7 @@ func (s *Service) explain(r Refused) Refusal {
 	}
 	if request, ok := r.request(); ok {
 		explanation := s.Policy().Explain(request)
-		refusal.Explanation = &explanation
+		refusal.Explanation, refusal.Note = &explanation, note
 	}
 	return refusal
 }

@@ -27,7 +27,10 @@ type Service struct {
 	Policy   func() *access.Policy
 	// Lookup returns who a user name is today. Errors: auth.ErrNoMatch,
 	// auth.ErrBadCredentials for a disabled user.
-	Lookup   func(ctx context.Context, name string) (auth.Identity, error)
+	Lookup func(ctx context.Context, name string) (auth.Identity, error)
+	// Resolve returns who a subject is today, by the credential that it names.
+	// Errors: those of auth.Verifier.Resolve.
+	Resolve  func(ctx context.Context, s auth.Subject) (auth.Identity, error)
 	Trust    *trust.Trust
 	Refusals *Refusals // nil where there is no server
 	// Audit is told of every change; nil is nobody. Audited returns the refusal

@@ -142,7 +142,9 @@ func (u *Users) Resolve(ctx context.Context, s auth.Subject) (auth.Identity, err
 
 // Owns reports whether a name is that of a certificate. Names without a prefix
 // may be anybody's.
-func (u *Users) Owns(name string) bool { return u.o.Prefix != "" && strings.HasPrefix(name, u.o.Prefix) }
+func (u *Users) Owns(name string) bool {
+	return u.o.Prefix != "" && strings.HasPrefix(name, u.o.Prefix)
+}
 
 // Authenticate knows no password.
 func (u *Users) Authenticate(context.Context, auth.Credentials) (auth.Identity, error) {

@@ -132,6 +132,9 @@ func explainRef(cmd *cobra.Command, api admin.API, ref string) error {
 	if r.Explanation != nil {
 		text += "as the rules stand now:\n" + r.Explanation.String()
 	}
+	if r.Note != "" {
+		text += r.Note + "\n"
+	}
 	return printText(cmd, r, text)
 }
 

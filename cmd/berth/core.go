@@ -295,6 +295,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Keys:     c.robots,
 		Policy:   c.policy.Load,
 		Lookup:   c.verifier.Lookup,
+		Resolve:  c.verifier.Resolve,
 		Trust:    c.trust,
 		Refusals: refusals,
 	}
