@@ -58,6 +58,12 @@ func (s Source) Check() error {
 	return nil
 }
 
+// CheckCAs says why CAFile could vouch for nobody.
+func (s Source) CheckCAs() error {
+	_, err := s.client()
+	return err
+}
+
 // remote reports whether the keys are fetched.
 func (s Source) remote() bool { return s.URL != "" || s.Issuer != "" }
 

@@ -235,8 +235,12 @@ func (e entry) answer(lives bool) (auth.Identity, error) {
 	return e.identity, nil
 }
 
-// Degraded says why the provider does not answer, or "".
+// Degraded says why nobody can sign in: the secret of the client cannot be read,
+// or the provider does not answer. It is "" when all is well.
 func (p *Provider) Degraded() string {
+	if _, err := p.o.Secret(); err != nil {
+		return "read the client secret: " + err.Error()
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.down

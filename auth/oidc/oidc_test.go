@@ -206,6 +206,27 @@ func TestDisabled(t *testing.T) {
 	}
 }
 
+// TestSecretMissing: nobody can sign in, and who looks at the health is told before
+// somebody tries.
+func TestSecretMissing(t *testing.T) {
+	f := newFixture(t)
+	missing := true
+	f.Provider.o.Secret = func() (auth.Secret, error) {
+		if missing {
+			return "", errors.New("no such file")
+		}
+		return issuer.ClientSecret, nil
+	}
+	if got := f.Degraded(); got != "read the client secret: no such file" {
+		t.Errorf("degraded: %q", got)
+	}
+	missing = false
+	f.mustSignIn()
+	if f.Degraded() != "" {
+		t.Error("still degraded:", f.Degraded())
+	}
+}
+
 // TestProviderDown: what it said last holds for a time.
 func TestProviderDown(t *testing.T) {
 	f := newFixture(t)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,8 +27,8 @@ func newConfigCheck() *cobra.Command {
 		Use:   "check [CONFIG]",
 		Short: "Check the configuration, its access rules and its accesstests",
 		Long: "Reads the configuration as `berth serve` would, with the variables REGISTRY_*, compiles the\n" +
-			"access rules and runs the accesstests. Warnings and errors go to standard error; a file that the\n" +
-			"server needs and that is not there is a warning.",
+			"access rules, runs the accesstests, and reads every file that it names as the server would.\n" +
+			"Warnings and errors go to standard error; a file that cannot be opened here is a warning.",
 		Example: "  berth config check\n  berth config check config.yml && kill -HUP \"$(pidof berth)\"",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: operation(func(cmd *cobra.Command, args []string) error {
@@ -40,7 +39,11 @@ func newConfigCheck() *cobra.Command {
 			if _, err := cfg.policy(); err != nil {
 				return err
 			}
-			warn(cmd, cfg.unreadable())
+			warnings, faults := cfg.checkFiles()
+			warn(cmd, warnings)
+			if len(faults) > 0 {
+				return errors.New(strings.Join(faults, "\n"))
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is good (access rules: %d, accesstests that hold: %d)\n",
 				src.name(), len(cfg.Access), len(cfg.AccessTests))
 			return err
@@ -93,43 +96,6 @@ func warn(cmd *cobra.Command, warnings []string) {
 	for _, w := range warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", strings.TrimSpace(w))
 	}
-}
-
-// unreadable returns a warning for each file without which `berth serve` would
-// not start here. It is no error: a file may be checked on another machine than
-// the one that it is for.
-func (c *Config) unreadable() (warnings []string) {
-	files := [][2]string{
-		{"auth.htpasswd.path", c.Auth.Htpasswd.Path},
-		{"http.tls.certificate", c.HTTP.TLS.Certificate},
-		{"http.tls.key", c.HTTP.TLS.Key},
-		{"auth.issuer.certificate", c.Auth.Issuer.Certificate},
-		{"auth.issuer.key", c.Auth.Issuer.Key},
-	}
-	for i, dir := range c.Auth.LDAP {
-		at := fmt.Sprintf("auth.ldap.%d.", i)
-		files = append(files, [2]string{at + "cafile", dir.CAFile}, [2]string{at + "certfile", dir.CertFile},
-			[2]string{at + "keyfile", dir.KeyFile}, [2]string{at + "bindpasswordfile", dir.BindPasswordFile})
-	}
-	for _, path := range c.HTTP.TLS.ClientCAs {
-		files = append(files, [2]string{"http.tls.clientcas", path})
-	}
-	if a := c.Auth.Certificate; a != nil {
-		files = append(files, [2]string{"auth.certificate.crlfile", a.CRLFile})
-	}
-	files = append(files, c.keyFiles()...)
-	for _, f := range files {
-		if f[1] == "" {
-			continue
-		}
-		file, err := os.Open(f[1])
-		if err != nil {
-			warnings = append(warnings, fmt.Sprintf("%s: %v; the server does not start without it", f[0], err))
-			continue
-		}
-		file.Close()
-	}
-	return warnings
 }
 
 // render returns c in a format, yaml or json, without its secrets.

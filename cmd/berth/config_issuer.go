@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"crypto/tls"
 	"time"
 
 	"berth/auth/token"
@@ -47,4 +49,9 @@ func (c *issuerConfig) check(add func(path, format string, args ...any)) {
 	if len(c.Services) == 0 && c.Issuer+c.Certificate+c.KID != "" {
 		add("auth.issuer", "issuer, certificate, key and kid are for the tokens of other registries: name those under services")
 	}
+}
+
+// signer returns what signs with a pair as the section says.
+func (c *issuerConfig) signer(pair *tls.Certificate) (*token.Signer, error) {
+	return token.NewSigner(pair, cmp.Or(token.KeyID(c.KID), token.Thumbprint))
 }

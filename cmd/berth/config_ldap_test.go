@@ -41,7 +41,7 @@ func TestLDAPConfig(t *testing.T) {
 	if o.Interval != 5*time.Minute || o.Stale != time.Hour || o.Attempts != 5 || o.PoolSize != 8 || !o.Group.Nested || o.User.Name != "uid" {
 		t.Errorf("%+v", o)
 	}
-	if got := cfg.unreadable(); len(got) != 2 || !strings.Contains(got[0], "auth.ldap.0.cafile") || !strings.Contains(got[1], "auth.ldap.0.bindpasswordfile") {
+	if got, faults := cfg.checkFiles(); len(faults) > 0 || len(got) != 2 || !strings.Contains(got[0], "auth.ldap.0.cafile") || !strings.Contains(got[1], "auth.ldap.0.bindpasswordfile") {
 		t.Errorf("files that are missing: %q", got)
 	}
 	if data, err := cfg.render("yaml"); err != nil || !strings.Contains(string(data), "stale: 1h0m0s") {

@@ -104,7 +104,8 @@ func (o oidcConfig) options() (oidc.Options, error) {
 	return options, nil
 }
 
-// secret returns the client's secret as it is now.
+// secret returns the client's secret as it is now. An empty file is an error: a
+// client without a secret has none.
 func (o oidcConfig) secret() (auth.Secret, error) {
 	if o.ClientSecretFile == "" {
 		return o.ClientSecret, nil
@@ -113,5 +114,9 @@ func (o oidcConfig) secret() (auth.Secret, error) {
 	if err != nil {
 		return "", err
 	}
-	return auth.Secret(strings.TrimRight(string(data), "\r\n")), nil
+	secret := auth.Secret(strings.TrimRight(string(data), "\r\n"))
+	if secret == "" {
+		return "", fmt.Errorf("the clientsecretfile %s is empty", o.ClientSecretFile)
+	}
+	return secret, nil
 }

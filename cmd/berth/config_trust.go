@@ -149,19 +149,3 @@ func (t *tokenAuthConfig) outside(log *slog.Logger) token.OutsideOptions {
 	}
 	return o
 }
-
-// keyFiles returns the files that hold keys of others, by the keys of the
-// configuration that name them.
-func (c *Config) keyFiles() (files [][2]string) {
-	for i, t := range c.Auth.Trust {
-		at := fmt.Sprintf("auth.trust.%d.", i)
-		files = append(files, [2]string{at + "jwksfile", t.JWKSFile}, [2]string{at + "cafile", t.CAFile})
-	}
-	if t := c.Auth.Token; t != nil {
-		files = append(files, [2]string{"auth.token.rootcertbundle", t.RootCertBundle})
-		if !isURL(t.JWKS) {
-			files = append(files, [2]string{"auth.token.jwks", t.JWKS})
-		}
-	}
-	return files
-}

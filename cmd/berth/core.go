@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -213,11 +212,7 @@ func (c *core) openCertificates(cfg *Config) (err error) {
 		return nil
 	}
 	a := cfg.Auth.Certificate
-	var crl string
-	if a != nil {
-		crl = a.CRLFile
-	}
-	if c.authorities, err = loadAuthorities(cfg.HTTP.TLS.ClientCAs, crl); err != nil || a == nil {
+	if c.authorities, err = loadAuthorities(cfg.HTTP.TLS.ClientCAs, cfg.crlFile()); err != nil || a == nil {
 		return err
 	}
 	c.certificates, err = certificate.New(c.authorities.current.Load(), certificate.Options{
@@ -246,7 +241,7 @@ func (c *core) openIssuer(ctx context.Context, cfg issuerConfig, log *slog.Logge
 		return err
 	}
 	c.signing, err = loadKeyPair("auth.issuer", cfg.Certificate, cfg.Key, func(pair *tls.Certificate) error {
-		signer, err := token.NewSigner(pair, cmp.Or(token.KeyID(cfg.KID), token.Thumbprint))
+		signer, err := cfg.signer(pair)
 		if err != nil {
 			return err
 		}
@@ -258,9 +253,9 @@ func (c *core) openIssuer(ctx context.Context, cfg issuerConfig, log *slog.Logge
 // openDirectories makes the directories. None of them has to answer now.
 func (c *core) openDirectories(cfg *Config, hasher *auth.Hasher, log *slog.Logger) error {
 	for i := range cfg.Auth.LDAP {
-		dir, err := ldap.New(cfg.Auth.LDAP[i].options(hasher, log))
+		dir, err := cfg.Auth.LDAP[i].open(hasher, log)
 		if err != nil {
-			return fmt.Errorf("auth.ldap: %s: %w", cfg.Auth.LDAP[i].Name, err)
+			return err
 		}
 		c.closers = append(c.closers, dir.Close)
 		c.ldap = append(c.ldap, dir)
@@ -277,8 +272,8 @@ func (c *core) openForeign(cfg *Config, log *slog.Logger) (backends []auth.Authe
 	c.closers = append(c.closers, c.trust.Close)
 	backends = append(backends, c.trust)
 	if cfg.Auth.Token != nil {
-		if c.outside, err = token.NewOutside(cfg.Auth.Token.outside(log)); err != nil {
-			return nil, fmt.Errorf("auth.token: %w", err)
+		if c.outside, err = cfg.Auth.Token.open(log); err != nil {
+			return nil, err
 		}
 		c.closers = append(c.closers, c.outside.Close)
 		backends = append(backends, c.outside)

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
+
+// healthInterval is how often parts are asked how they are, for the log.
+const healthInterval = 5 * time.Second
 
 // health gathers what is not as it should be, for /readyz. It is safe for
 // concurrent use; the zero value is all well.
@@ -12,9 +18,11 @@ type health struct {
 	mu      sync.Mutex
 	set     map[string]string
 	sources map[string]func() string
+	logged  map[string]bool // parts of which it was logged that they are not well; of run alone
 }
 
-// report sets what is wrong with a part; "" when all is well again.
+// report sets what is wrong with a part; "" when all is well again. Whoever
+// reports has it logged.
 func (h *health) report(part, problem string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -40,16 +48,57 @@ func (h *health) watch(part string, problem func() string) {
 
 // degraded returns the names of the parts that are not well, sorted.
 func (h *health) degraded() []string {
+	parts := h.problems()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	parts := maps.Clone(h.set)
-	if parts == nil {
-		parts = make(map[string]string)
-	}
-	for part, problem := range h.sources {
+	maps.Copy(parts, h.set)
+	return slices.Sorted(maps.Keys(parts))
+}
+
+// problems asks the watched parts what is wrong with them.
+func (h *health) problems() map[string]string {
+	h.mu.Lock()
+	sources := maps.Clone(h.sources)
+	h.mu.Unlock()
+	parts := make(map[string]string)
+	for part, problem := range sources {
 		if p := problem(); p != "" {
 			parts[part] = p
 		}
 	}
-	return slices.Sorted(maps.Keys(parts))
+	return parts
+}
+
+// run logs of each part that is watched when it begins not to be well, and when
+// it is again, until ctx ends.
+func (h *health) run(ctx context.Context, log *slog.Logger) {
+	tick := time.NewTicker(healthInterval)
+	defer tick.Stop()
+	for {
+		h.tell(log)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// tell logs what has changed since it was called last.
+func (h *health) tell(log *slog.Logger) {
+	now := h.problems()
+	for _, part := range slices.Sorted(maps.Keys(now)) {
+		if !h.logged[part] {
+			log.Warn("degraded", "part", part, "problem", now[part])
+		}
+	}
+	for _, part := range slices.Sorted(maps.Keys(h.logged)) {
+		if now[part] == "" {
+			log.Info("not degraded any more", "part", part)
+		}
+	}
+	h.logged = make(map[string]bool)
+	for part := range now {
+		h.logged[part] = true
+	}
 }

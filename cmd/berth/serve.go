@@ -289,6 +289,7 @@ func (r *running) refused(ctx context.Context, f server.Refusal) {
 
 // startWork starts what goes on beside the requests.
 func (r *running) startWork(ctx context.Context) {
+	r.work.Go(func() { r.health.run(ctx, r.log) })
 	r.work.Go(func() { r.core.issuer.Run(ctx) })
 	r.work.Go(func() { r.core.robots.Run(ctx) })
 	r.work.Go(func() { r.core.sessions.Run(ctx) })
