@@ -14,7 +14,7 @@ import (
 // word on where a package belongs is here.
 const floors = `
 	oci
-	registry blob auth audit registry/registrytest blob/blobtest
+	registry blob auth audit layout registry/registrytest blob/blobtest
 	access access/dockerauth blob/disk blob/memory auth/jwks auth/htpasswd auth/account auth/certificate auth/ldap auth/oidc auth/session auth/trust auth/robot auth/token meta
 	local guard
 	server admin

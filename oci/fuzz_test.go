@@ -113,6 +113,9 @@ func FuzzManifest(f *testing.F) {
 		if err != nil || !cmp.Equal(m, again) {
 			t.Errorf("with its own media type it is %+v, %v", again, err)
 		}
+		if stored, err := ParseStored(data); loose.MediaType != "" && (err != nil || !cmp.Equal(m, stored)) {
+			t.Errorf("as a stored one it is %+v, %v", stored, err)
+		}
 	})
 }
 

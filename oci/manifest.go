@@ -2,6 +2,7 @@ package oci
 
 import (
 	"encoding/json"
+	"iter"
 	"mime"
 	"strings"
 )
@@ -178,27 +179,31 @@ func (m *Manifest) fill(d *document) error {
 }
 
 func (m *Manifest) check() error {
-	if m.Config != nil {
-		if err := m.Config.check("config"); err != nil {
-			return err
-		}
-	}
-	if m.Subject != nil {
-		if err := m.Subject.check("subject"); err != nil {
-			return err
-		}
-	}
-	for i := range m.Layers {
-		if err := m.Layers[i].check("layer"); err != nil {
-			return err
-		}
-	}
-	for i := range m.Manifests {
-		if err := m.Manifests[i].check("entry of manifests"); err != nil {
+	for what, d := range m.descriptors() {
+		if err := d.check(what); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// descriptors returns all that the manifest points at, and what each is to it.
+func (m *Manifest) descriptors() iter.Seq2[string, *Descriptor] {
+	return func(yield func(string, *Descriptor) bool) {
+		if m.Config != nil && !yield("config", m.Config) || m.Subject != nil && !yield("subject", m.Subject) {
+			return
+		}
+		for i := range m.Layers {
+			if !yield("layer", &m.Layers[i]) {
+				return
+			}
+		}
+		for i := range m.Manifests {
+			if !yield("entry of manifests", &m.Manifests[i]) {
+				return
+			}
+		}
+	}
 }
 
 func (d *Descriptor) check(what string) error {
