@@ -15,7 +15,7 @@ import (
 const floors = `
 	oci
 	registry blob auth audit layout registry/registrytest blob/blobtest
-	access access/dockerauth blob/disk blob/memory auth/jwks auth/htpasswd auth/account auth/certificate auth/ldap auth/oidc auth/session auth/trust auth/robot auth/token meta
+	access access/dockerauth blob/disk blob/memory blob/bucket blob/gcs blob/azure auth/jwks auth/htpasswd auth/account auth/certificate auth/ldap auth/oidc auth/session auth/trust auth/robot auth/token meta
 	local guard
 	server admin
 	web

@@ -92,8 +92,9 @@ type Writer interface {
 	Abort(ctx context.Context) error
 }
 
-// An Object is a committed stream, open for reading. It holds what it needs to
-// be read to its end even when the key is deleted. Close releases it.
+// An Object is a committed stream, open for reading. Close releases it. Where it
+// has a File, it holds what it needs to be read to its end even when the key is
+// deleted; elsewhere Range may return ErrNotExist then.
 type Object interface {
 	io.Closer
 	Info() Info

@@ -1,0 +1,119 @@
+package bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"berth/blob"
+)
+
+// reopened is how often in a row a read asks for its bytes anew.
+const reopened = 3
+
+// Open implements blob.Store. It asks for what the object is, and not yet for
+// its bytes.
+func (s *Store) Open(ctx context.Context, key string) (blob.Object, error) {
+	if err := check(ctx, key); err != nil {
+		return nil, err
+	}
+	info, err := s.bucket.Stat(ctx, s.name(key))
+	if err != nil {
+		return nil, fmt.Errorf("open blob %s: %w", key, err)
+	}
+	return &object{store: s, key: key, info: info}, nil
+}
+
+// An object is one that was there when it was opened. Its bytes are read only as
+// long as it is the same one.
+type object struct {
+	store *Store
+	key   string
+	info  blob.Info
+}
+
+func (o *object) Info() blob.Info        { return o.info }
+func (o *object) File() (*os.File, bool) { return nil, false }
+func (o *object) Close() error           { return nil }
+
+// Range implements blob.Object.
+func (o *object) Range(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	n, err := blob.CheckRange(o.info.Size, off, n)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	r := &reader{object: o, ctx: ctx, off: off, n: n}
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// A reader reads a range, and where the connection breaks it goes on with
+// another one: the bytes are the same.
+type reader struct {
+	object *object
+	ctx    context.Context
+	off, n int64         // what is still to be read
+	body   io.ReadCloser // nil when there is none
+	tries  int           // in a row, without a byte
+}
+
+func (r *reader) open() (err error) {
+	o := r.object
+	r.body, err = o.store.bucket.Get(r.ctx, o.store.name(o.key), o.info.Stamp, r.off, r.n)
+	if err != nil {
+		r.body = nil
+		return fmt.Errorf("read blob %s: %w", o.key, err)
+	}
+	return nil
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.n == 0 {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), r.n)]
+	for len(p) > 0 {
+		if r.body == nil {
+			if err := r.open(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := r.body.Read(p)
+		if n > 0 {
+			r.off, r.n, r.tries = r.off+int64(n), r.n-int64(n), 0
+			return n, nil
+		}
+		if err == nil {
+			continue
+		}
+		r.Close() // nothing more is to be had from it
+		if r.tries++; r.tries > reopened || r.ctx.Err() != nil {
+			return 0, r.broken(err)
+		}
+	}
+	return 0, nil
+}
+
+func (r *reader) broken(err error) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read blob %s: %w", r.object.key, err)
+}
+
+func (r *reader) Close() error {
+	if r.body == nil {
+		return nil
+	}
+	err := r.body.Close()
+	r.body = nil
+	return err
+}
