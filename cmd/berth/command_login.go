@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -36,6 +37,9 @@ func newLoginCommand() *cobra.Command {
 				return err
 			}
 			defer client.close()
+			if err := client.settle(cmd.Context()); err != nil {
+				return err
+			}
 			granted, err := loginWithBrowser(cmd, client)
 			if err != nil {
 				return err
@@ -48,8 +52,8 @@ func newLoginCommand() *cobra.Command {
 	return cmd
 }
 
-// parseRegistry returns the address of a registry: https, but for this machine,
-// or where http:// is said.
+// parseRegistry returns the address of a registry: https, or what is said. On
+// this machine, where nothing is said, it has no scheme: it may be either.
 func parseRegistry(s string) (*url.URL, error) {
 	scheme := ""
 	if i := strings.Index(s, "://"); i >= 0 {
@@ -63,7 +67,6 @@ func parseRegistry(s string) (*url.URL, error) {
 	here := u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
 	switch {
 	case scheme == "" && here:
-		scheme = "http"
 	case scheme == "":
 		scheme = "https"
 	case scheme != "http" && scheme != "https":
@@ -132,8 +135,12 @@ func pause(ctx context.Context, d time.Duration) error {
 // unreachable says what to look at when a registry cannot be spoken to.
 func unreachable(host string, err error) error {
 	var dns *net.DNSError
-	if errors.As(err, &dns) {
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &dns):
 		return fmt.Errorf("speak to %s: there is no such host", host)
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("speak to %s: %w; --cafile names who vouches for it", host, err)
 	}
 	return fmt.Errorf("speak to %s: %w", host, err)
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -10,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"berth/test/authority"
 )
 
 func TestParseRegistry(t *testing.T) {
@@ -18,9 +23,9 @@ func TestParseRegistry(t *testing.T) {
 		"registry.example.org:5000/": "https://registry.example.org:5000",
 		"https://registry.test":      "https://registry.test",
 		"http://registry.test":       "http://registry.test",
-		"127.0.0.1:5000":             "http://127.0.0.1:5000",
-		"localhost":                  "http://localhost",
-		"[::1]:5000":                 "http://[::1]:5000",
+		"127.0.0.1:5000":             "//127.0.0.1:5000", // either
+		"localhost":                  "//localhost",
+		"[::1]:5000":                 "//[::1]:5000",
 		"https://127.0.0.1:5000":     "https://127.0.0.1:5000",
 		"":                           "",
 		"ftp://registry.test":        "",
@@ -37,6 +42,54 @@ func TestParseRegistry(t *testing.T) {
 		if got != want {
 			t.Errorf("%q is %s (%v)", in, got, err)
 		}
+	}
+}
+
+// TestSettle asks a registry on this machine which of the two it speaks.
+func TestSettle(t *testing.T) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) })
+	quiet := log.New(io.Discard, "", 0)
+	start := func(s *httptest.Server, run func()) *httptest.Server {
+		s.Config.ErrorLog = quiet
+		run()
+		t.Cleanup(s.Close)
+		return s
+	}
+	plain, secure, strict := httptest.NewUnstartedServer(answer), httptest.NewUnstartedServer(answer), httptest.NewUnstartedServer(answer)
+	strict.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	start(plain, plain.Start)
+	start(secure, secure.StartTLS)
+	start(strict, strict.StartTLS)
+	ca := writeFile(t, filepath.Join(t.TempDir(), "ca.pem"), string(authority.PEM(secure.Certificate())))
+	gone := httptest.NewServer(answer)
+	gone.Close()
+	for _, tt := range []struct {
+		name, host, cafile, want string // scheme, or what the error holds
+	}{
+		{"in the clear", plain.Listener.Addr().String(), "", "http"},
+		{"TLS", secure.Listener.Addr().String(), ca, "https"},
+		{"TLS of a stranger", secure.Listener.Addr().String(), "", "--cafile"},
+		{"TLS for a certificate", strict.Listener.Addr().String(), ca, "certificate required"},
+		{"nothing", gone.Listener.Addr().String(), "", "http"},
+		{"TLS as said", "https://" + plain.Listener.Addr().String(), "", "https"},
+	} {
+		registry, err := parseRegistry(tt.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := newDeviceClient(registry, tt.cafile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.settle(t.Context())
+		got := c.base.Scheme
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) || err == nil && got != tt.want {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+		c.close()
 	}
 }
 

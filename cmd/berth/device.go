@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -79,6 +80,32 @@ func newDeviceClient(base *url.URL, cafile string) (*deviceClient, error) {
 }
 
 func (c *deviceClient) close() { c.http.CloseIdleConnections() }
+
+// settle finds out how a registry on this machine is spoken to, where that is
+// not said: over TLS, or in the clear where it does not speak TLS at all.
+func (c *deviceClient) settle(ctx context.Context) error {
+	if c.base.Scheme != "" {
+		return nil
+	}
+	c.base.Scheme = "https"
+	ctx, cancel := context.WithTimeout(ctx, c.http.Timeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base.String()+"/v2/", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Transport.RoundTrip(r) // which answers, a redirect too
+	if err == nil {
+		return resp.Body.Close()
+	}
+	var untrusted *tls.CertificateVerificationError
+	var op *net.OpError
+	if errors.As(err, &untrusted) || errors.As(err, &op) && op.Op == "remote error" {
+		return unreachable(c.base.Host, err) // it speaks TLS, and has refused or is not believed
+	}
+	c.base.Scheme = "http"
+	return nil
+}
 
 // begin opens a login of that name.
 func (c *deviceClient) begin(ctx context.Context, name string) (begunLogin, error) {
