@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"berth/auth"
@@ -20,7 +19,6 @@ const (
 	sessionCookie = "berth"
 	signInCookie  = "berth-login"
 	signInTime    = 10 * time.Minute // between the way to a provider and the way back
-	maxUsed       = 100_000          // sign-ins that are remembered as ended
 )
 
 // cookie returns a cookie of that name. Over https no other host and no page in
@@ -235,7 +233,10 @@ func (v *visit) callback() error {
 	if q.Has("error") {
 		return &failure{http.StatusUnauthorized, p.Name() + " did not let you in", "It says " + word(q.Get("error")) + ". Begin again, or ask whoever runs it."}
 	}
-	id, err := p.Finish(v.r.Context(), v.callbackURL(p), s.Login, q.Get("code"))
+	id, err := v.finish(p, s, q.Get("code"))
+	if errors.As(err, new(*failure)) {
+		return err
+	}
 	v.o.Attempted(v.r.Context(), auth.Attempt{User: p.Name() + "/", Addr: v.origin.Addr, Identity: id, Err: err})
 	if err != nil {
 		v.o.Log.InfoContext(v.r.Context(), "a sign-in was refused", "ref", v.origin.RequestID, "provider", p.Name(), "error", reason(err))
@@ -244,57 +245,41 @@ func (v *visit) callback() error {
 	return v.begin(id, s.ReturnTo)
 }
 
-// returned returns the sign-in that a callback belongs to. It is good once.
+// finish ends a sign-in at its provider. Whoever was let in by it is so once.
+func (v *visit) finish(p Provider, s signIn, code string) (auth.Identity, error) {
+	if !v.used.begin(s.Login.State) {
+		return auth.Identity{}, beginAgain()
+	}
+	in := false
+	defer func() { v.used.end(s.Login.State, in, s.Until) }()
+	id, err := p.Finish(v.r.Context(), v.callbackURL(p), s.Login, code)
+	in = err == nil
+	return id, err
+}
+
+// beginAgain is the answer to a callback that ends no sign-in of this browser.
+func beginAgain() error {
+	return &failure{http.StatusBadRequest, "This sign-in cannot be ended",
+		"It was begun in another browser, took longer than ten minutes, or has been ended before. Begin again."}
+}
+
+// returned returns the sign-in that a callback belongs to.
 func (v *visit) returned(p Provider) (signIn, error) {
-	again := &failure{http.StatusBadRequest, "This sign-in cannot be ended", "It was begun in another browser, took longer than ten minutes, or has been ended before. Begin again."}
 	var s signIn
 	sealed, err := decode(v.read(signInCookie))
 	if err != nil {
-		return s, again
+		return s, beginAgain()
 	}
 	text, err := v.box.Open(sealed, p.Name())
 	if err != nil || json.Unmarshal(text, &s) != nil || !v.o.Now().Before(s.Until) {
-		return s, again
+		return s, beginAgain()
 	}
 	q, err := url.ParseQuery(v.r.URL.RawQuery)
 	if err != nil || len(q["state"]) != 1 || len(q["code"]) > 1 || subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(s.Login.State)) != 1 {
-		return s, again
+		return s, beginAgain()
 	}
 	if q.Has("iss") && q.Get("iss") != p.Issuer() {
-		return s, again
-	}
-	if !v.used.first(s.Login.State, s.Until) {
-		return s, again
+		return s, beginAgain()
 	}
 	return s, nil
-}
-
-// used remembers which sign-ins have ended, as long as their cookies are good.
-type used struct {
-	now   func() time.Time
-	mu    sync.Mutex
-	until map[string]time.Time // by state
-	swept time.Time
-}
-
-// first reports whether a state is used for the first time.
-func (u *used) first(state string, until time.Time) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	now := u.now()
-	if u.until == nil || now.Sub(u.swept) > time.Minute {
-		u.swept = now
-		left := make(map[string]time.Time)
-		for s, t := range u.until {
-			if now.Before(t) {
-				left[s] = t
-			}
-		}
-		u.until = left
-	}
-	if _, ok := u.until[state]; ok || len(u.until) >= maxUsed {
-		return false
-	}
-	u.until[state] = until
-	return true
 }
