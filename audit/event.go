@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -61,6 +62,23 @@ const (
 	RobotRevoke  Kind = "robot.revoke"
 	RobotRemove  Kind = "robot.remove"
 )
+
+// Kinds returns all kinds of events, sorted.
+func Kinds() []Kind {
+	kinds := []Kind{
+		Login, Token, Refused, Push, Delete, DeleteBlob, Pull, Start, Stop, Rules, Config, Dropped,
+		UserAdd, UserPassword, UserDisable, UserEnable, UserGroups, UserRemove, TokenAdd, TokenRevoke,
+		RobotAdd, RobotSet, RobotDisable, RobotEnable, RobotRotate, RobotRevoke, RobotRemove,
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+// Has reports whether k is other, or is what other has before its dot: "user" has
+// "user.add" too.
+func (k Kind) Has(other Kind) bool {
+	return k == other || strings.HasPrefix(string(other), string(k)+".")
+}
 
 // A Result says how it went.
 type Result string

@@ -3,6 +3,9 @@ package audit
 import (
 	"encoding/json"
 	"net/netip"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +130,20 @@ func FuzzLine(f *testing.F) {
 			t.Fatalf("bounded twice: %+v", again)
 		}
 	})
+}
+
+// TestKinds: all that the constants name, and nothing twice.
+func TestKinds(t *testing.T) {
+	source, err := os.ReadFile("event.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(Kinds()), len(regexp.MustCompile(`(?m)^\t\w+ +Kind = "`).FindAll(source, -1)); got != want || len(slices.Compact(Kinds())) != want {
+		t.Errorf("%d kinds, the constants are %d", got, want)
+	}
+	for k, want := range map[Kind]bool{"user": true, "user.add": true, "delete": true, "use": false, "bogus": false, "user.": false} {
+		if got := slices.ContainsFunc(Kinds(), k.Has); got != want {
+			t.Errorf("%q is one: %v", k, got)
+		}
+	}
 }

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"berth/oci"
@@ -46,7 +45,7 @@ type Filter struct {
 func (f *Filter) Matches(e *Event) bool {
 	switch {
 	case f.Ref != "" && e.Ref != f.Ref,
-		f.Kind != "" && e.Kind != f.Kind && !strings.HasPrefix(string(e.Kind), string(f.Kind)+"."),
+		f.Kind != "" && !f.Kind.Has(e.Kind),
 		f.User != "" && !e.about(f.User),
 		!f.Since.IsZero() && e.Time.Before(f.Since),
 		!f.Until.IsZero() && !e.Time.Before(f.Until),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,7 +61,11 @@ type auditText struct{ event, repository, address, since, until, ref string }
 
 // complete adds to a filter what is given.
 func (a *auditText) complete(f *audit.Filter, now time.Time) (err error) {
-	f.Kind, f.Ref = audit.Kind(a.event), strings.ToUpper(strings.TrimSpace(a.ref))
+	f.Kind = audit.Kind(a.event)
+	if kinds := audit.Kinds(); f.Kind != "" && !slices.ContainsFunc(kinds, f.Kind.Has) {
+		return fmt.Errorf("--event: there is no event %s: it is one of %s, or what stands before a dot", a.event, words(kinds))
+	}
+	f.Ref = strings.ToUpper(strings.TrimSpace(a.ref))
 	if a.repository != "" {
 		if f.Repository, err = access.Matcher(a.repository); err != nil {
 			return fmt.Errorf("--repository: %w", err)
@@ -80,6 +85,15 @@ func (a *auditText) complete(f *audit.Filter, now time.Time) (err error) {
 		return fmt.Errorf("--until: %w", err)
 	}
 	return nil
+}
+
+// words lists what there is to choose from.
+func words[T ~string](list []T) string {
+	texts := make([]string, len(list))
+	for i, s := range list {
+		texts[i] = string(s)
+	}
+	return strings.Join(texts, ", ")
 }
 
 // moment parses a time, or how long it was ago. "" is the zero time.
