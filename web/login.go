@@ -208,7 +208,7 @@ func (v *visit) signIn() error {
 	login, to, err := p.Begin(v.r.Context(), v.callbackURL(p))
 	if err != nil {
 		v.o.Log.ErrorContext(v.r.Context(), "a sign-in cannot begin", "ref", v.origin.RequestID, "provider", p.Name(), "error", err)
-		return &failure{http.StatusServiceUnavailable, p.Name() + " does not answer", "Try again in a minute. Other ways to sign in still work."}
+		return &failure{http.StatusServiceUnavailable, p.Name() + " does not answer", "Try again in a minute. Other ways to sign in still work." + v.reference()}
 	}
 	text, err := json.Marshal(signIn{login, localPath(v.r.URL.Query().Get("return_to")), v.o.Now().Add(signInTime)})
 	if err != nil {
@@ -231,18 +231,27 @@ func (v *visit) callback() error {
 	http.SetCookie(v.w, v.cookie(signInCookie, "", 0))
 	q := v.r.URL.Query()
 	if q.Has("error") {
-		return &failure{http.StatusUnauthorized, p.Name() + " did not let you in", "It says " + word(q.Get("error")) + ". Begin again, or ask whoever runs it."}
+		v.attempted(p, auth.Identity{}, &auth.RejectedError{Reason: "the provider answers " + word(q.Get("error"))})
+		return &failure{http.StatusUnauthorized, p.Name() + " did not let you in",
+			"It says " + word(q.Get("error")) + ". Begin again, or ask whoever runs it." + v.reference()}
 	}
 	id, err := v.finish(p, s, q.Get("code"))
 	if errors.As(err, new(*failure)) {
 		return err
 	}
-	v.o.Attempted(v.r.Context(), auth.Attempt{User: p.Name() + "/", Addr: v.origin.Addr, Identity: id, Err: err})
+	v.attempted(p, id, err)
 	if err != nil {
-		v.o.Log.InfoContext(v.r.Context(), "a sign-in was refused", "ref", v.origin.RequestID, "provider", p.Name(), "error", reason(err))
 		return err
 	}
 	return v.begin(id, s.ReturnTo)
+}
+
+// attempted tells the audit how a sign-in ended, and the log how it was refused.
+func (v *visit) attempted(p Provider, id auth.Identity, err error) {
+	v.o.Attempted(v.r.Context(), auth.Attempt{User: p.Name() + "/", Addr: v.origin.Addr, Identity: id, Err: err})
+	if err != nil {
+		v.o.Log.InfoContext(v.r.Context(), "a sign-in was refused", "ref", v.origin.RequestID, "provider", p.Name(), "error", reason(err))
+	}
 }
 
 // finish ends a sign-in at its provider. Whoever was let in by it is so once.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/auth"
 	"berth/server"
 	"berth/test/issuer"
 )
@@ -105,7 +107,10 @@ func TestProviderSaysNo(t *testing.T) {
 	f := newFixture(t, "http")
 	b := f.browser()
 	state := mustURL(b.halfway()).Query().Get("state")
-	b.get("/ui/callback/sso?error=access_denied&error_description=evil&state="+state).has(t, http.StatusUnauthorized, "access_denied")
+	b.get("/ui/callback/sso?error=access_denied&error_description=evil&state="+state).has(t, http.StatusUnauthorized, "access_denied", "(ref ")
+	if n := len(f.attempts); n != 1 || !errors.Is(f.attempts[0].Err, auth.ErrBadCredentials) || f.attempts[0].User != "sso/" {
+		t.Errorf("the audit is told of %+v", f.attempts)
+	}
 	state = mustURL(b.halfway()).Query().Get("state")
 	if p := b.get("/ui/callback/sso?error=%3Cscript%3E&state=" + state); p.status != http.StatusUnauthorized || strings.Contains(p.body, "script") {
 		t.Errorf("%d %s", p.status, p.body)
@@ -113,7 +118,7 @@ func TestProviderSaysNo(t *testing.T) {
 	f.issuer.Put(issuer.User{Subject: "2", Claims: map[string]any{"preferred_username": "a/b"}})
 	b.get("/ui/login/sso").has(t, http.StatusUnauthorized, "Your user name", "cannot be used here")
 	f.issuer.Misbehave(issuer.Faults{IDToken: func(c map[string]any) { c["aud"] = "other" }})
-	b.get("/ui/login/sso").has(t, http.StatusUnauthorized, "cannot be believed")
+	b.get("/ui/login/sso").has(t, http.StatusUnauthorized, "cannot be believed", "(ref ")
 	if p := b.step("/ui/tokens"); p.status != http.StatusSeeOther {
 		t.Errorf("logged in nevertheless: %d", p.status)
 	}
@@ -124,7 +129,7 @@ func TestProviderDown(t *testing.T) {
 	f := newFixture(t, "http")
 	f.issuer.Misbehave(issuer.Faults{Down: true})
 	b := f.browser()
-	b.get("/ui/login/sso").has(t, http.StatusServiceUnavailable, "sso does not answer")
+	b.get("/ui/login/sso").has(t, http.StatusServiceUnavailable, "sso does not answer", "(ref ")
 	b.login("bob")
 }
 

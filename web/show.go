@@ -108,9 +108,9 @@ func (v *visit) failureOf(err error) *failure {
 		v.w.Header().Set("Retry-After", fmt.Sprint(int(throttled.RetryAfter.Seconds())+1))
 		return &failure{http.StatusTooManyRequests, "Too many attempts", "Wait a minute, then try again."}
 	case errors.As(err, &rejected) && rejected.Told != "":
-		return &failure{http.StatusUnauthorized, "You cannot be signed in", sentence(rejected.Told)}
+		return &failure{http.StatusUnauthorized, "You cannot be signed in", sentence(rejected.Told) + v.reference()}
 	case errors.Is(err, auth.ErrBadCredentials):
-		return &failure{http.StatusUnauthorized, "You cannot be signed in", "The user name or the password is wrong."}
+		return &failure{http.StatusUnauthorized, "You cannot be signed in", "The user name or the password is wrong." + v.reference()}
 	case errors.Is(err, ErrNoToken):
 		return &failure{http.StatusNotFound, "There is no such token", "It may have been revoked already."}
 	case errors.As(err, &large):
@@ -120,6 +120,10 @@ func (v *visit) failureOf(err error) *failure {
 	return &failure{http.StatusServiceUnavailable, "This does not work now",
 		"Try again in a minute. If it stays like this, tell an administrator the reference " + v.origin.RequestID + "."}
 }
+
+// reference is what a refusal ends in, by which an administrator finds it in the
+// log and the audit.
+func (v *visit) reference() string { return " (ref " + v.origin.RequestID + ")" }
 
 // fail answers with an error.
 func (v *visit) fail(err error) {
