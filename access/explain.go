@@ -17,6 +17,9 @@ type Explanation struct {
 	Reason     string     `json:"reason"`
 	Rule       *RuleText  `json:"rule,omitempty"` // the one that decided
 	NearMisses []NearMiss `json:"nearMisses,omitempty"`
+	// Note is what whoever asked knows besides, and the answer does not reckon
+	// with.
+	Note string `json:"note,omitempty"`
 }
 
 // A RuleText is a rule for people.
@@ -95,6 +98,9 @@ func (e Explanation) String() string {
 	fmt.Fprintf(&b, "%s: %s, because %s\n", e.Question, answer, e.Reason)
 	if e.Rule != nil {
 		fmt.Fprintf(&b, "%s\n", e.Rule)
+	}
+	if e.Note != "" {
+		fmt.Fprintf(&b, "%s\n", e.Note)
 	}
 	for _, miss := range e.NearMisses {
 		fmt.Fprintf(&b, "but for %s, there is %s\n  %s\n", miss.Condition, miss.Rule, miss.Why)

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -8,6 +9,19 @@ import (
 // text returns r for people.
 func (r *rule) text() RuleText {
 	return RuleText{Number: r.index + 1, Line: r.Line, Text: r.yaml(), Comment: r.Comment}
+}
+
+// Admins returns the names that an allow of admin has, sorted. Who has it by a
+// group is not among them.
+func (p *Policy) Admins() []string {
+	var names []string
+	for _, r := range p.rules {
+		if !r.Deny && r.actions&Admin != 0 && !r.everybody && !r.loggedIn {
+			names = append(names, r.Names...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Comment returns the comment of the rule that a Decision names.

@@ -39,8 +39,9 @@ type Users interface {
 	SetDisabled(ctx context.Context, name string, disabled bool) error
 	// SetGroups replaces the groups of a user. Errors: Invalid, NotFound.
 	SetGroups(ctx context.Context, name string, groups []string) error
-	// RemoveUser removes an account and its logins. Errors: NotFound.
-	RemoveUser(ctx context.Context, name string) error
+	// RemoveUser removes an account and its logins. Errors: NotFound, and without
+	// force Invalid for the last who can log in, or manage the registry.
+	RemoveUser(ctx context.Context, name string, force bool) error
 }
 
 // Tokens manages what users have in the place of a password: the refresh tokens
@@ -160,7 +161,6 @@ type Refusal struct {
 	Scope       string              `json:"scope"`
 	Reason      string              `json:"reason"`
 	Status      int                 `json:"status"`
-	Note        string              `json:"note,omitempty"` // what the explanation leaves out
 	Explanation *access.Explanation `json:"explanation,omitempty"`
 }
 

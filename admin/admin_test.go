@@ -183,10 +183,76 @@ func TestUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantKind(t, "password of nobody", api.SetPassword(ctx, "nobody", "another horse"), NotFound)
-	if err := api.RemoveUser(ctx, "alice"); err != nil {
+	if err := api.RemoveUser(ctx, "alice", false); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, "removed twice", api.RemoveUser(ctx, "alice"), NotFound)
+	wantKind(t, "removed twice", api.RemoveUser(ctx, "alice", false), NotFound)
+}
+
+// TestRemoveTheLast: a registry is not left without anybody to manage it.
+func TestRemoveTheLast(t *testing.T) {
+	api, service := newAPI(t)
+	ctx := t.Context()
+	policy, err := access.Compile([]access.Rule{
+		{Names: []string{"root", "gone"}, Type: access.TypeRegistry, Actions: []string{"*"}},
+		{Groups: []string{"ops"}, Type: access.TypeRegistry, Actions: []string{"admin"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	service.Policy = func() *access.Policy { return policy }
+	for name, groups := range map[string][]string{"root": nil, "alice": {"ops"}, "bob": nil} {
+		if err := api.AddUser(ctx, NewUser{Name: name, Password: "correct horse", Groups: groups}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(name string, force bool) {
+		t.Helper()
+		if err := api.RemoveUser(ctx, name, force); err != nil {
+			t.Error(err)
+		}
+	}
+	remove("root", false) // as alice is left
+	wantKind(t, "the last who manages", api.RemoveUser(ctx, "alice", false), Invalid)
+	if err := api.SetDisabled(ctx, "bob", true); err != nil {
+		t.Fatal(err)
+	}
+	service.AccountsOnly = true
+	service.Policy = func() *access.Policy { return new(access.Policy) }
+	wantKind(t, "the last who can log in", api.RemoveUser(ctx, "alice", false), Invalid)
+	remove("alice", true)
+	wantKind(t, "nobody", api.RemoveUser(ctx, "alice", false), NotFound)
+	service.AccountsOnly = false
+	remove("bob", false)
+}
+
+// TestDisableWhoIsNoAccount says what can be done about him.
+func TestDisableWhoIsNoAccount(t *testing.T) {
+	api, service := newAPI(t)
+	users := map[string]string{"bob": "corp", "carol": "htpasswd", "robot:ci": "robots"}
+	service.Lookup = func(_ context.Context, name string) (auth.Identity, error) {
+		provider, ok := users[name]
+		if !ok {
+			return auth.Identity{}, auth.ErrNoMatch
+		}
+		return auth.Identity{Subject: auth.Subject{Provider: provider, Name: name}}, nil
+	}
+	for name, want := range map[string]string{
+		"bob":      `a user of corp: shut him out there, or here with a rule: {name: "bob", type: registry, effect: deny, action: "*"}`,
+		"carol":    "remove his line from the password file",
+		"robot:ci": "berth robot disable",
+		"nobody":   "there is no account of that name",
+	} {
+		err := api.SetDisabled(t.Context(), name, true)
+		wantKind(t, name, err, NotFound)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	rule := access.Rule{Names: []string{"bob"}, Type: access.TypeRegistry, Deny: true, Actions: []string{"*"}}
+	if _, err := access.Compile([]access.Rule{rule}); err != nil {
+		t.Error("the rule that is named cannot be used:", err)
+	}
 }
 
 func TestTokens(t *testing.T) {
@@ -214,6 +280,17 @@ func TestExplain(t *testing.T) {
 	e, err = api.Explain(ctx, Question{User: "alice", Action: "push", Repository: "team/app"})
 	if err != nil || e.Allowed || len(e.NearMisses) != 1 || e.NearMisses[0].Condition != "group" {
 		t.Errorf("alice without her group: %+v, %v", e, err)
+	}
+	if !strings.Contains(e.String(), "no backend knows the name alice now") {
+		t.Errorf("nobody is alice, and it is not said: %s", e)
+	}
+	if err := api.AddUser(ctx, NewUser{Name: "alice", Password: "correct horse"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range []string{"alice", "anonymous"} {
+		if e, err = api.Explain(ctx, Question{User: user, Action: "pull", Repository: "team/app"}); err != nil || e.Note != "" {
+			t.Errorf("%s: %+v, %v", user, e, err)
+		}
 	}
 	for what, q := range map[string]Question{
 		"an action that is none": {User: "alice", Action: "fly", Repository: "team/app"},

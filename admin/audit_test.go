@@ -28,14 +28,14 @@ func TestChangesAreAudited(t *testing.T) {
 		api.SetGroups(ctx, "alice", nil),
 		api.SetDisabled(ctx, "alice", true),
 		api.SetDisabled(ctx, "alice", false),
-		api.RemoveUser(ctx, "alice"),
+		api.RemoveUser(ctx, "alice", false),
 		api.RevokeToken(ctx, "ONE"),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	wantKind(t, "removed twice", api.RemoveUser(ctx, "alice"), NotFound)
+	wantKind(t, "removed twice", api.RemoveUser(ctx, "alice", false), NotFound)
 	service.Logins = failing{}
 	if err := service.RevokeToken(ctx, "TWO"); err != nil {
 		t.Fatal(err)
@@ -198,8 +198,8 @@ func TestExplainRefOfACredential(t *testing.T) {
 		if err != nil || r.Explanation == nil {
 			t.Fatalf("%s: %+v, %v", ref, r, err)
 		}
-		if !strings.Contains(r.Explanation.Reason, reason) || !strings.Contains(r.Note, note) || (note == "") != (r.Note == "") {
-			t.Errorf("%s: because %s; %s", ref, r.Explanation.Reason, r.Note)
+		if !strings.Contains(r.Explanation.Reason, reason) || !strings.Contains(r.Explanation.Note, note) || (note == "") != (r.Explanation.Note == "") {
+			t.Errorf("%s: because %s; %s", ref, r.Explanation.Reason, r.Explanation.Note)
 		}
 	}
 	explained("TOKEN", "push on team/base", "")

@@ -97,8 +97,12 @@ func (c *Client) SetGroups(ctx context.Context, name string, groups []string) er
 }
 
 // RemoveUser implements API.
-func (c *Client) RemoveUser(ctx context.Context, name string) error {
-	return c.call(ctx, http.MethodDelete, "users/"+url.PathEscape(name), nil, nil)
+func (c *Client) RemoveUser(ctx context.Context, name string, force bool) error {
+	path := "users/" + url.PathEscape(name)
+	if force {
+		path += "?force=true"
+	}
+	return c.call(ctx, http.MethodDelete, path, nil, nil)
 }
 
 // Explain implements API.

@@ -82,7 +82,8 @@ func (s *Service) explain(r Refused, note string) Refusal {
 	}
 	if request, ok := r.request(); ok {
 		explanation := s.Policy().Explain(request)
-		refusal.Explanation, refusal.Note = &explanation, note
+		explanation.Note = note
+		refusal.Explanation = &explanation
 	}
 	return refusal
 }

@@ -163,7 +163,7 @@ func (h handler) changeUser(r *http.Request) (any, error) {
 }
 
 func (h handler) removeUser(r *http.Request) (any, error) {
-	return nil, h.api.RemoveUser(r.Context(), r.PathValue("name"))
+	return nil, h.api.RemoveUser(r.Context(), r.PathValue("name"), r.URL.Query().Get("force") == "true")
 }
 
 func (h handler) explain(r *http.Request) (any, error) {

@@ -21,10 +21,12 @@ import (
 // Service manages the data of this process. It is safe for concurrent use.
 type Service struct {
 	Accounts *account.Accounts
-	SSO      SSO // nil without any
-	Logins   Logins
-	Keys     *robot.Robots
-	Policy   func() *access.Policy
+	// AccountsOnly: there are no other users than accounts.
+	AccountsOnly bool
+	SSO          SSO // nil without any
+	Logins       Logins
+	Keys         *robot.Robots
+	Policy       func() *access.Policy
 	// Lookup returns who a user name is today. Errors: auth.ErrNoMatch,
 	// auth.ErrBadCredentials for a disabled user.
 	Lookup func(ctx context.Context, name string) (auth.Identity, error)
@@ -93,6 +95,9 @@ func (s *Service) SetDisabled(ctx context.Context, name string, disabled bool) e
 	if errors.Is(err, account.ErrNotExist) && s.SSO != nil {
 		err = s.SSO.SetDisabled(ctx, name, disabled)
 	}
+	if errors.Is(err, account.ErrNotExist) || errors.Is(err, oidc.ErrNotExist) {
+		err = s.elsewhere(ctx, name, err)
+	}
 	return s.changed(kind, name, "", err)
 }
 
@@ -102,12 +107,21 @@ func (s *Service) SetGroups(ctx context.Context, name string, groups []string) e
 }
 
 // RemoveUser implements API.
-func (s *Service) RemoveUser(ctx context.Context, name string) error {
+func (s *Service) RemoveUser(ctx context.Context, name string, force bool) error {
+	return s.changed(audit.UserRemove, name, "", s.removeUser(ctx, name, force))
+}
+
+func (s *Service) removeUser(ctx context.Context, name string, force bool) error {
+	if !force {
+		if err := s.checkRemoval(ctx, name); err != nil {
+			return err
+		}
+	}
 	err := s.Accounts.Remove(ctx, name)
 	if errors.Is(err, account.ErrNotExist) && s.SSO != nil {
 		err = s.SSO.Remove(ctx, name)
 	}
-	return s.changed(audit.UserRemove, name, "", err)
+	return err
 }
 
 // Explain implements API.
@@ -125,7 +139,9 @@ func (s *Service) Explain(ctx context.Context, q Question) (access.Explanation, 
 		return access.Explanation{}, &Error{Invalid, "there are no rules: what " + id.Name + " may do, the tokens of the outside token server say"}
 	}
 	request.Caller.Identity = id
-	return policy.Explain(request), nil
+	e := policy.Explain(request)
+	e.Note = unknown(id)
+	return e, nil
 }
 
 // ExplainToken implements API.

@@ -35,7 +35,9 @@ func newAccessExplain() *cobra.Command {
 		Long: "Says whether USER may do ACTION to a repository, which rule decided, and which rules\n" +
 			"nearly did. USER is anonymous for who has not logged in. With --ref it says why the\n" +
 			"request was refused whose message ended in that reference. With --jwt it says what the\n" +
-			"rules of auth.trust make of a signed token, and with --action what its bearer may do.",
+			"rules of auth.trust make of a signed token, and with --action what its bearer may do. It\n" +
+			"exits with 0 whatever the answer is, and with 1 when there is none: what must hold belongs\n" +
+			"into the accesstests of the configuration, and `berth access test`.",
 		Example: "  berth access explain alice push team/app:v1\n  berth access explain bob pull team/app --group developers --from 10.1.2.3\n" +
 			"  berth access explain --ref 7KQ2M4XNPA\n  berth access explain --jwt token.txt --action push team/app:v1",
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -131,9 +133,6 @@ func explainRef(cmd *cobra.Command, api admin.API, ref string) error {
 	text += ": " + r.Reason + "\n"
 	if r.Explanation != nil {
 		text += "as the rules stand now:\n" + r.Explanation.String()
-	}
-	if r.Note != "" {
-		text += r.Note + "\n"
 	}
 	return printText(cmd, r, text)
 }

@@ -51,9 +51,20 @@ func withPeople(cmd *cobra.Command, do func(admin.API) error) error {
 
 // onPerson is onUser for withPeople.
 func onPerson(use, short, example string, do func(ctx context.Context, api admin.API, name string) error) *cobra.Command {
+	return onBackend(withPeople, use, short, example, do)
+}
+
+// onAnybody is onUser wherever somebody can log in: who is no account is said
+// what can be done about him.
+func onAnybody(use, short, example string, do func(ctx context.Context, api admin.API, name string) error) *cobra.Command {
+	return onBackend(withKeys, use, short, example, do)
+}
+
+func onBackend(with func(*cobra.Command, func(admin.API) error) error, use, short, example string,
+	do func(ctx context.Context, api admin.API, name string) error) *cobra.Command {
 	cmd := onUser(use, short, example, do)
 	cmd.RunE = operation(func(cmd *cobra.Command, args []string) error {
-		return withPeople(cmd, func(api admin.API) error { return do(cmd.Context(), api, args[0]) })
+		return with(cmd, func(api admin.API) error { return do(cmd.Context(), api, args[0]) })
 	})
 	return cmd
 }
@@ -120,18 +131,21 @@ func newUserGroups() *cobra.Command {
 }
 
 func newUserDisable() *cobra.Command {
-	return onPerson("disable NAME", "Shut a user out, at once", "  berth user disable alice",
+	return onAnybody("disable NAME", "Shut a user out, at once", "  berth user disable alice",
 		func(ctx context.Context, api admin.API, name string) error { return api.SetDisabled(ctx, name, true) })
 }
 
 func newUserEnable() *cobra.Command {
-	return onPerson("enable NAME", "Let a disabled user in again", "  berth user enable alice",
+	return onAnybody("enable NAME", "Let a disabled user in again", "  berth user enable alice",
 		func(ctx context.Context, api admin.API, name string) error { return api.SetDisabled(ctx, name, false) })
 }
 
 func newUserRemove() *cobra.Command {
-	return onPerson("remove NAME", "Remove a user", "  berth user remove alice",
-		func(ctx context.Context, api admin.API, name string) error { return api.RemoveUser(ctx, name) })
+	var force bool
+	cmd := onPerson("remove NAME", "Remove a user", "  berth user remove alice",
+		func(ctx context.Context, api admin.API, name string) error { return api.RemoveUser(ctx, name, force) })
+	cmd.Flags().BoolVar(&force, "force", false, "also the last user who can log in, or may manage the registry")
+	return cmd
 }
 
 func newUserList() *cobra.Command {

@@ -47,13 +47,15 @@ type core struct {
 
 	audit    *audit.Log // nil where none is kept
 	accounts *account.Accounts
-	robots   *robot.Robots
-	htpasswd *htpasswd.File // nil without auth.htpasswd
-	ldap     []*ldap.Directory
-	trust    *trust.Trust   // in nobody without auth.trust
-	outside  *token.Outside // nil without auth.token
-	sso      *oidc.Directory
-	sessions *session.Sessions
+	// accountsOnly: there are no other users.
+	accountsOnly bool
+	robots       *robot.Robots
+	htpasswd     *htpasswd.File // nil without auth.htpasswd
+	ldap         []*ldap.Directory
+	trust        *trust.Trust   // in nobody without auth.trust
+	outside      *token.Outside // nil without auth.token
+	sso          *oidc.Directory
+	sessions     *session.Sessions
 	// authorities are those of clients' certificates, nil without
 	// http.tls.clientcas; certificates are users, nil without auth.certificate.
 	authorities  *authorities
@@ -152,7 +154,7 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Tokenless: c.tokenless, Log: log}); err != nil {
 		return err
 	}
-	c.accounts.Removed = c.robots.Forget
+	c.accounts.Removed, c.accountsOnly = c.robots.Forget, cfg.accountsOnly()
 	backends, err := c.openForeign(cfg, log)
 	if err != nil {
 		return err
@@ -284,7 +286,7 @@ func (c *core) openForeign(cfg *Config, log *slog.Logger) (backends []auth.Authe
 // management returns what manages the data of c.
 func (c *core) management(refusals *admin.Refusals) *admin.Service {
 	s := &admin.Service{
-		Accounts: c.accounts,
+		Accounts: c.accounts, AccountsOnly: c.accountsOnly,
 		SSO:      c.sso,
 		Logins:   c.issuer,
 		Keys:     c.robots,
