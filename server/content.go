@@ -44,57 +44,71 @@ func (s *Server) getManifest(x *exchange) error {
 // serveContent answers GET and HEAD. No header of content is set before the
 // content is at hand, so that an error can still be one.
 func (s *Server) serveContent(x *exchange, c registry.Content, mediaType string) error {
+	if done, err := s.answerWithout(x, c, mediaType); done || err != nil {
+		return err
+	}
+	f, ok := c.File()
+	if !ok {
+		return s.stream(x, c, mediaType)
+	}
+	size := s.contentHeaders(x, c, mediaType)
+	switch {
+	case conditional(x.r.Header):
+		http.ServeContent(x.w, x.r, "", time.Time{}, f)
+	case size <= blobSmall:
+		s.send(x, io.LimitReader(f, size), size)
+	default:
+		x.w.sendFile(f, size)
+	}
+	return nil
+}
+
+// answerWithout answers where no content is sent, and reports whether it has.
+func (s *Server) answerWithout(x *exchange, c registry.Content, mediaType string) (done bool, err error) {
 	d := c.Descriptor()
-	etag := `"` + string(d.Digest) + `"`
-	if x.r.Method == http.MethodHead || matches(x.r.Header["If-None-Match"], etag) {
-		s.contentHeaders(x, d, mediaType, etag)
-		if matches(x.r.Header["If-None-Match"], etag) {
+	unchanged := matches(x.r.Header["If-None-Match"], etag(d.Digest))
+	if x.r.Method == http.MethodHead || unchanged {
+		s.contentHeaders(x, c, mediaType)
+		if unchanged {
 			x.w.WriteHeader(http.StatusNotModified)
-			return nil
+		} else {
+			x.w.announce(d.Size)
 		}
-		x.w.announce(d.Size)
-		return nil
+		return true, nil
 	}
 	url, err := c.URL(x.r.Context())
 	if err != nil {
-		return err
+		return false, err
 	}
 	if url != "" {
 		// The address is good for minutes, and for whoever has it.
 		x.w.Header().Set("Location", url)
 		x.w.Header().Set("Cache-Control", "no-store")
 		x.w.WriteHeader(http.StatusTemporaryRedirect)
-		return nil
+		return true, nil
 	}
 	switch ranges := x.r.Header.Get("Range"); {
 	case !soundRange(ranges):
 		x.r.Header.Del("Range")
 	case !satisfiable(ranges, d.Size):
 		x.w.Header().Set("Content-Range", "bytes */"+strconv.FormatInt(d.Size, 10))
-		return oci.Errorf(oci.RangeInvalid, "there are no such bytes: the content has %d", d.Size)
+		return false, oci.Errorf(oci.RangeInvalid, "there are no such bytes: the content has %d", d.Size)
 	}
-	if f, ok := c.File(); ok {
-		s.contentHeaders(x, d, mediaType, etag)
-		switch {
-		case conditional(x.r.Header):
-			http.ServeContent(x.w, x.r, "", time.Time{}, f)
-		case d.Size <= blobSmall:
-			s.send(x, io.LimitReader(f, d.Size), d.Size)
-		default:
-			x.w.sendFile(f, d.Size)
-		}
-		return nil
-	}
-	body := &seeker{ctx: x.r.Context(), content: c, size: d.Size}
+	return false, nil
+}
+
+// stream answers with content that is no file.
+func (s *Server) stream(x *exchange, c registry.Content, mediaType string) error {
+	body := &seeker{ctx: x.r.Context(), content: c, size: c.Descriptor().Size}
 	defer body.close()
 	if err := body.open(); err != nil {
 		return err
 	}
-	s.contentHeaders(x, d, mediaType, etag)
+	s.contentHeaders(x, c, mediaType)
 	if conditional(x.r.Header) {
 		http.ServeContent(x.w, x.r, "", time.Time{}, body)
 	} else {
-		s.send(x, body, d.Size)
+		s.send(x, body, body.size)
 	}
 	return body.failure
 }
@@ -115,12 +129,17 @@ func (s *Server) send(x *exchange, body io.Reader, size int64) {
 	_, _ = io.CopyBuffer(struct{ io.Writer }{x.w}, body, buffer)
 }
 
-func (s *Server) contentHeaders(x *exchange, d oci.Descriptor, mediaType, etag string) {
+// contentHeaders sets the headers of content, and returns its size.
+func (s *Server) contentHeaders(x *exchange, c registry.Content, mediaType string) int64 {
+	d := c.Descriptor()
 	h := x.w.Header()
-	v := []string{mediaType, string(d.Digest), etag, s.cacheControl(x)}
+	v := []string{mediaType, string(d.Digest), etag(d.Digest), s.cacheControl(x)}
 	h["Content-Type"], h["Docker-Content-Digest"], h["Etag"], h["Cache-Control"] = v[0:1:1], v[1:2:2], v[2:3:3], v[3:4:4]
 	h["Content-Security-Policy"] = sandbox
+	return d.Size
 }
+
+func etag(d oci.Digest) string { return `"` + string(d) + `"` }
 
 // cacheControl lets shared caches keep what everybody may have. A tag moves, so
 // what it names has to be asked for again.

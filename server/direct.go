@@ -26,16 +26,6 @@ func (w *response) sendsDirectly(src io.Reader) bool {
 	return isFile && w.tcp != nil && !w.head && w.Header()["Content-Length"] != nil && w.control.Flush() == nil
 }
 
-// sendDirectly sends src, and has net/http count it: else it would take the answer
-// for one that ended early.
-func (w *response) sendDirectly(inner io.ReaderFrom, src io.Reader) (int64, error) {
-	n, err := w.tcp.ReadFrom(src)
-	if _, countErr := inner.ReadFrom(sent(n)); err == nil {
-		err = countErr
-	}
-	return n, err
-}
-
 // sent is so many bytes that are on their way already.
 type sent int64
 

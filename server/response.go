@@ -80,18 +80,28 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	if !limited {
 		limit = &io.LimitedReader{R: src, N: 1<<63 - 1}
 	}
-	send := inner.ReadFrom
 	if w.sendsDirectly(limit.R) {
-		send = func(src io.Reader) (int64, error) { return w.sendDirectly(inner, src) }
+		n, err := w.sendPieces(w.tcp, limit)
+		// net/http has to count it: else it would take the answer for one that
+		// ended early.
+		if _, countErr := inner.ReadFrom(sent(n)); err == nil {
+			err = countErr
+		}
+		return n, err
 	}
-	var total int64
-	for limit.N > 0 {
-		piece := &io.LimitedReader{R: limit.R, N: min(limit.N, blobPiece)}
-		size := piece.N
+	return w.sendPieces(inner, limit)
+}
+
+// sendPieces sends what src is limited to.
+func (w *response) sendPieces(to io.ReaderFrom, src *io.LimitedReader) (total int64, err error) {
+	piece := io.LimitedReader{R: src.R}
+	for src.N > 0 {
+		size := min(src.N, blobPiece)
+		piece.N = size
 		w.await(size)
-		n, err := send(piece)
+		n, err := to.ReadFrom(&piece)
 		total += n
-		limit.N -= n
+		src.N -= n
 		w.sent += n
 		if err != nil || n < size {
 			return total, err

@@ -19,12 +19,15 @@ type route struct {
 	ops   []operation
 }
 
+// A handler answers a request, or returns why it has not.
+type handler func(*Server, *exchange) error
+
 // An operation is one method of a route.
 type operation struct {
 	method string
 	action access.Action // that a token is needed for
 	login  bool          // needs a login, or a token for nobody, whatever the rules say
-	serve  func(*Server, *exchange) error
+	serve  handler
 }
 
 const (

@@ -183,8 +183,22 @@ type exchange struct {
 	panicked bool
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. It waits for as long as the client takes, so
+// what it calls on the way there has returned: thousands of slow clients are as
+// many stacks.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := s.begin(w, r)
+	defer s.end(x)
+	handle, err := s.prepare(x)
+	if err == nil {
+		err = handle(s, x)
+	}
+	if err != nil {
+		s.fail(x, err)
+	}
+}
+
+func (s *Server) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{
 		w:      newResponse(w, r),
 		r:      r,
@@ -198,11 +212,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.o.Meter != nil {
 		s.o.Meter.Begin(routes[x.target.kind].label)
 	}
-	defer s.end(x)
 	s.addHeaders(x)
-	if err := s.serve(x); err != nil {
-		s.fail(x, err)
-	}
+	return x
 }
 
 // end counts and logs what has been done, and turns a panic into an answer.
@@ -240,41 +251,46 @@ func (s *Server) addHeaders(x *exchange) {
 	}
 }
 
-// serve goes from the request to its handler.
-func (s *Server) serve(x *exchange) error {
+// prepare goes from the request to its handler.
+func (s *Server) prepare(x *exchange) (handler, error) {
 	route := &routes[x.target.kind]
 	if !slices.Contains(methods, x.r.Method) {
-		return oci.Errorf(oci.Unsupported, "there is no such method")
+		return nil, oci.Errorf(oci.Unsupported, "there is no such method")
 	}
 	if x.badPath != nil {
-		return x.badPath
+		return nil, x.badPath
 	}
 	if err := checkCookies(x.r); err != nil {
-		return err
+		return nil, err
 	}
 	if x.r.Method == http.MethodOptions {
-		x.w.Header().Set("Allow", x.allowed())
-		x.w.WriteHeader(http.StatusNoContent)
-		return nil
+		return (*Server).options, nil
 	}
 	if x.op = route.find(x.r.Method); x.op == nil {
-		return oci.Errorf(oci.Unsupported, "%s is not for this path", x.r.Method)
+		return nil, oci.Errorf(oci.Unsupported, "%s is not for this path", x.r.Method)
 	}
 	var err error
 	if x.query, err = parseQuery(x.r); err != nil {
-		return err
+		return nil, err
 	}
 	if route.open {
-		return x.op.serve(s, x)
+		return x.op.serve, nil
 	}
 	if err := s.authenticate(x); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.admit(x); err != nil {
-		return err
+		return nil, err
 	}
 	x.registry = s.o.View(x.caller)
-	return x.op.serve(s, x)
+	return x.op.serve, nil
+}
+
+// options tells which methods the path knows.
+func (s *Server) options(x *exchange) error {
+	x.w.Header().Set("Allow", x.allowed())
+	x.w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // allowed returns the methods that the path knows, as the value of Allow.
