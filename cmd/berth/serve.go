@@ -33,10 +33,6 @@ const (
 	// and saveInterval how long they do before they are made durable.
 	keptUploads  = 256
 	saveInterval = 10 * time.Second
-	// ballastSize is memory that nobody writes to, so that it takes up none. It
-	// counts as in use, though: garbage is collected when 8 MiB more of it have
-	// come together, and not after every 4 MiB, which are 200 requests.
-	ballastSize = 8 << 20
 )
 
 func newServeCommand() *cobra.Command {
@@ -82,7 +78,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 		metrics: newMetrics(core.verifier.Stats), space: newSpace(core.disks...)}
 	r.metrics.gauge("berth_credentials_expiring", "Robots and personal tokens that expire within 14 days.", core.robots.Expiring)
 	r.watchAudit()
-	ballast := make([]byte, ballastSize)
+	ballast := collectEvenly()
 	defer runtime.KeepAlive(ballast)
 	return errors.Join(r.run(ctx), core.close())
 }

@@ -23,7 +23,7 @@ const (
 	slowEvery   = 4 * time.Second // about a kilobyte a second, and not all at once
 	slowUpload  = 8 << 20
 	slowWindows = 3
-	slowMemory  = 700 // MiB that the server may hold: 35 KiB for each client, and garbage
+	slowMemory  = 400 // MiB that the server may hold: 30 KiB for each client, and garbage
 	slowFiles   = 65_536
 	otherFiles  = 500  // descriptors but for clients and blobs; folders are among them
 	crowdMemory = 1024 // MiB that it may hold while all pull at full speed
