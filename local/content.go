@@ -37,12 +37,7 @@ func describeBlob(b meta.Blob) oci.Descriptor {
 // way; a part of it only after all of it was read once.
 func (c *blobContent) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	if !c.whole && (off != 0 || n >= 0 && n != c.row.Size) {
-		v, err := c.verifier(ctx)
-		if err != nil {
-			return nil, err
-		}
-		_, err = io.Copy(io.Discard, v)
-		if err := errors.Join(err, v.Close()); err != nil {
+		if err := c.verify(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -54,6 +49,16 @@ func (c *blobContent) Open(ctx context.Context, off, n int64) (io.ReadCloser, er
 		return nil, fmt.Errorf("read blob %s: %w", c.row.Digest, err)
 	}
 	return rc, nil
+}
+
+// verify reads all, and returns nil when it is whole. Errors: errDamaged.
+func (c *blobContent) verify(ctx context.Context) error {
+	v, err := c.verifier(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, v)
+	return errors.Join(err, v.Close())
 }
 
 func (c *blobContent) verifier(ctx context.Context) (*verifier, error) {

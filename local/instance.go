@@ -41,9 +41,15 @@ func (r *Registry) checkInstance(ctx context.Context) error {
 		hasBlobs, err = tx.HasBlobs()
 		return err
 	})
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("read the mark of the database: %w", err)
+	}
+	if !r.o.Adopting {
+		if err := r.checkAdopted(ctx, inDatabase == "" && inStore == ""); err != nil {
+			return err
+		}
+	}
+	switch {
 	case inDatabase != "" && inDatabase == inStore:
 		return nil
 	case inDatabase == "" && inStore != "":

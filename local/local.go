@@ -37,7 +37,10 @@ type Options struct {
 	// instead of being made durable at once. A crash loses them, and nothing
 	// that was committed; another process cannot go on with them. None when 0.
 	KeptUploads int
-	Log         *slog.Logger // slog.Default()
+	// Adopting lets Open take a store that holds data of Distribution's, for
+	// Adopt.
+	Adopting bool
+	Log      *slog.Logger // slog.Default()
 }
 
 const (
@@ -68,9 +71,14 @@ type Registry struct {
 	writers  map[string]*upload // by ID: who writes now
 	starting map[string]int     // by owner: uploads that have no row yet
 	kept     map[string]*upload // by ID: who wrote last, and will again
+
+	transferring sync.Mutex // held by Adopt
 }
 
-var _ registry.Registry = (*Registry)(nil)
+var (
+	_ registry.Registry = (*Registry)(nil)
+	_ registry.Mover    = (*Registry)(nil)
+)
 
 type blobName struct {
 	repo   oci.Name
@@ -84,6 +92,7 @@ type manifestName struct {
 
 // Open returns the registry on store and db, which belong together for good:
 // the first Open marks them, and a later one refuses others with ErrInstance.
+// A store of Distribution's is refused with ErrNotAdopted.
 // Nobody else may change db.
 func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Registry, error) {
 	if o.Now == nil {

@@ -192,14 +192,7 @@ func (p *manifestPut) write(tx *meta.Tx, b meta.Blob) error {
 			return err
 		}
 	}
-	m := meta.Manifest{
-		Digest: p.m.Digest, MediaType: p.m.MediaType, ArtifactType: p.m.ArtifactType, Size: b.Size,
-		Annotations: p.m.Annotations, Blob: b,
-	}
-	if p.m.Subject != nil {
-		m.Subject = p.m.Subject.Digest
-	}
-	if err := tx.PutManifest(p.id, m, p.children(), p.now); err != nil {
+	if err := tx.PutManifest(p.id, manifestRow(p.m, b), children(p.m.Manifest), p.now); err != nil {
 		return err
 	}
 	for _, t := range p.o.Tags {
@@ -210,15 +203,27 @@ func (p *manifestPut) write(tx *meta.Tx, b meta.Blob) error {
 	return nil
 }
 
-func (p *manifestPut) children() []meta.Child {
-	list := make([]meta.Child, 0, 1+len(p.m.Layers)+len(p.m.Manifests))
-	if p.m.Config != nil {
-		list = append(list, meta.Child{Digest: p.m.Config.Digest, Kind: meta.KindConfig})
+// manifestRow returns the row of a manifest whose bytes are b.
+func manifestRow(m registry.ManifestContent, b meta.Blob) meta.Manifest {
+	row := meta.Manifest{
+		Digest: m.Digest, MediaType: m.MediaType, ArtifactType: m.ArtifactType, Size: b.Size,
+		Annotations: m.Annotations, Blob: b,
 	}
-	for _, d := range p.m.Layers {
+	if m.Subject != nil {
+		row.Subject = m.Subject.Digest
+	}
+	return row
+}
+
+func children(m *oci.Manifest) []meta.Child {
+	list := make([]meta.Child, 0, 1+len(m.Layers)+len(m.Manifests))
+	if m.Config != nil {
+		list = append(list, meta.Child{Digest: m.Config.Digest, Kind: meta.KindConfig})
+	}
+	for _, d := range m.Layers {
 		list = append(list, meta.Child{Digest: d.Digest, Kind: meta.KindLayer})
 	}
-	for _, d := range p.m.Manifests {
+	for _, d := range m.Manifests {
 		list = append(list, meta.Child{Digest: d.Digest, Kind: meta.KindManifest})
 	}
 	return list

@@ -67,7 +67,7 @@ func (r *Registry) openBlob(ctx context.Context, row meta.Blob) (*blobContent, e
 	case info.Size != row.Size:
 		r.noteDamage(row, info.Stamp, fmt.Sprintf("it has %d bytes instead of %d", info.Size, row.Size))
 	case !found || damage != info.Stamp:
-		return &blobContent{r: r, row: row, object: o, whole: info.Stamp == row.Stamp}, nil
+		return &blobContent{r: r, row: row, object: o, whole: row.Stamp != "" && info.Stamp == row.Stamp}, nil
 	}
 	return nil, errors.Join(errDamaged, o.Close())
 }
@@ -95,7 +95,7 @@ func (r *Registry) restamp(row meta.Blob, info blob.Info) error {
 }
 
 // isWhole reports whether the bytes of row are there, as they were when they were
-// last known to be right.
+// last known to be right. Those that nobody has looked at yet are read.
 func (r *Registry) isWhole(ctx context.Context, row meta.Blob) (bool, error) {
 	c, err := r.openBlob(ctx, row)
 	if errors.Is(err, errDamaged) {
@@ -104,7 +104,13 @@ func (r *Registry) isWhole(ctx context.Context, row meta.Blob) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return c.whole, c.Close()
+	if row.Stamp == "" {
+		err = c.verify(ctx)
+		if errors.Is(err, errDamaged) {
+			err = nil
+		}
+	}
+	return c.whole, errors.Join(err, c.Close())
 }
 
 // Manifest implements registry.Reader.
