@@ -306,7 +306,8 @@ func (t *translation) refusal(d *difference) error {
 			"write the entries so that none is an exception of a later one, or, if the user manages the registry, name him with --admin",
 			t.f.ACL[d.rule.entry], text, t.f.ACL[d.rule.behind])
 	case d.rule.entry >= 0 && t.reached[d.rule.entry][""]:
-		return fmt.Errorf("%s: %s could: who is logged in may do here whatever who is not may", t.f.ACL[d.rule.entry], text)
+		return fmt.Errorf("%s: %s could: who is logged in may do here whatever who is not may: "+
+			"leave out account: \"\", which makes it for everybody, or allow the same to all users, account: \"/.+/\"", t.f.ACL[d.rule.entry], text)
 	case d.rule.entry >= 0:
 		return fmt.Errorf("%s: %s could, and no deny against it leaves everything else as it is", t.f.ACL[d.rule.entry], text)
 	case !d.there:

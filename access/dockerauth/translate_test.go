@@ -168,7 +168,9 @@ func TestTranslateRefuses(t *testing.T) {
 		{users + acl(`account: bob, name: hello-world -> `, `account: "", name: hello-world -> pull`), "who is logged in may do here whatever"},
 		{users + acl(`account: "" -> `, ` -> pull`), ""},
 		{users + acl(`account: "" -> pull`, `account: bob -> push`), "who is logged in may do here whatever"},
-		{users + acl(`account: "" -> pull`), "who is logged in may do here whatever"},
+		{users + acl(`account: "" -> pull`), "who is logged in may do here whatever who is not may: leave out account"},
+		{users + acl(`account: "" -> pull`, `account: "/.+/" -> pull`), ""}, // as it says
+		{users + acl(` -> pull`), ""},
 	} {
 		_, err := Translate("/some/auth.yml", []byte(test.text), Options{Htpasswd: "/p"})
 		if test.want == "" && err == nil {
