@@ -123,6 +123,7 @@ func (s *Server) authenticateCertificate(x *exchange) error {
 		return err
 	}
 	x.caller.Identity, x.method = id, audit.Certificate
+	s.auditCertificate(x)
 	return nil
 }
 

@@ -154,11 +154,14 @@ func TestCertificate(t *testing.T) {
 // of one that names nobody.
 func TestCertificateAudit(t *testing.T) {
 	c := newCertified(t, tls.VerifyClientCertIfGiven)
-	c.with(c.root.Client(t, "bob", nil), get, "/auth/token?scope=repository:team/app:push")
+	bob := c.root.Client(t, "bob", nil)
+	c.with(bob, get, "/auth/token?scope=repository:team/app:push")
+	c.with(bob, get, "/v2/") // which is no other login
 	c.with(c.root.Client(t, "", func(x *x509.Certificate) { x.Subject.Organization = []string{"x"} }), get, "/v2/")
 	e := c.events.take()
-	if len(e) != 2 || e[0].Kind != audit.Token || e[0].User != "cert/bob" || e[0].Method != audit.Certificate ||
-		e[1].Kind != audit.Login || e[1].Result != audit.Failed || e[1].Method != audit.Certificate || e[1].Reason == "" {
+	if len(e) != 3 || e[0].Kind != audit.Login || e[0].Result != audit.OK || e[0].User != "cert/bob" || e[0].Method != audit.Certificate || e[0].Credential == "" ||
+		e[1].Kind != audit.Token || e[1].User != "cert/bob" || e[1].Method != audit.Certificate ||
+		e[2].Kind != audit.Login || e[2].Result != audit.Failed || e[2].Method != audit.Certificate || e[2].Reason == "" {
 		t.Errorf("%+v", e)
 	}
 }

@@ -44,5 +44,7 @@ const (
 	searchWait      = 2 * time.Second // for one's turn
 	retryBusy       = time.Second     // when a client may come again
 	retryFailed     = 5 * time.Second
+	showTime        = 5 * time.Minute // between logins by one certificate from one address, for the audit
+	maxShowings     = 10_000          // that are remembered for it
 	keysCacheMaxAge = "max-age=300"
 )

@@ -100,6 +100,7 @@ type Server struct {
 	decoding  chan struct{}       // held while a manifest is parsed, or referrers are read
 	searching chan struct{}       // held while names are searched
 	buffers   buffers             // for content on its way in or out
+	showings  showings            // of certificates
 	lines     sync.Mutex          // around AccessLog
 }
 
