@@ -42,9 +42,12 @@ type Identity struct {
 	Subject
 	Groups []string // sorted; those of the backend and of auth.groups
 	// Version changes when what the subject proves itself with changes: its
-	// password, its being disabled. What was issued under another Version is
-	// void. It reveals nothing about the secret.
+	// password, its being disabled; and it is another one for another ID. What was
+	// issued under another Version is void. It reveals nothing about the secret.
 	Version string
+	// ID tells him from others of his name. What is to outlive a change of his
+	// password is bound to it; "" where the backend has none.
+	ID ID
 	// Limit narrows what the credential of the subject may be used for; nil is
 	// not at all. Package access makes and reads it.
 	Limit Limit

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -279,6 +280,7 @@ func newEntry(acc Account) entry {
 		Subject: auth.Subject{Provider: provider, Name: acc.Name},
 		Groups:  acc.Groups,
 		Version: acc.version(),
+		ID:      auth.ID("").With("account", strconv.FormatInt(acc.Created.UnixMicro(), 10)),
 	}}
 }
 

@@ -248,3 +248,42 @@ func TestNewPassword(t *testing.T) {
 		t.Errorf("passwords of %d bytes, the same: %v", len(p), p == q)
 	}
 }
+
+// TestID: an account is the same for as long as it is there, and another than the
+// one before of its name.
+func TestID(t *testing.T) {
+	ctx := t.Context()
+	store := &memory{}
+	a := newAccounts(t, store)
+	id := func(a *Accounts) auth.ID {
+		t.Helper()
+		now, err := a.Resolve(ctx, auth.Subject{Name: "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.ID
+	}
+	add := func() {
+		t.Helper()
+		if err := a.Add(ctx, "alice", "password1", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add()
+	first := id(a)
+	later := a.now().Add(time.Microsecond)
+	a.Now = func() time.Time { return later }
+	if err := a.SetPassword(ctx, "alice", "password2"); err != nil {
+		t.Fatal(err)
+	}
+	if id(a) != first || id(newAccounts(t, store)) != first || first == "" {
+		t.Errorf("%q has become %q, and %q after a restart", first, id(a), id(newAccounts(t, store)))
+	}
+	if err := a.Remove(ctx, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	add()
+	if id(a) == first {
+		t.Error("another account is the same")
+	}
+}

@@ -12,7 +12,7 @@ type Account struct {
 	Hash     string // bcrypt
 	Groups   []string
 	Disabled bool
-	Created  time.Time
+	Created  time.Time // which tells it from others of its name
 	Updated  time.Time // of Hash or Disabled, in whole microseconds
 }
 

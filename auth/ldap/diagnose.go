@@ -232,6 +232,11 @@ func (d *Directory) diagnoseFound(ctx context.Context, r *Report, c *conn, found
 	r.step("look at the account", func(step *Step) error {
 		step.say("dn: %s", found.dn)
 		step.say("name: %s (%s: %s)", found.identity.Name, d.o.User.Name, found.spelled)
+		if id := found.identity.ID; id != "" {
+			step.say("identifier: %s", id)
+		} else {
+			step.Warning = "nothing tells him from the next user of his name, who would have his tokens and robots: let berth read entryUUID, objectGUID or nsUniqueId"
+		}
 		if found.refusal != nil {
 			return errors.New(found.refusal.reason)
 		}

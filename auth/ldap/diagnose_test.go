@@ -2,9 +2,12 @@ package ldap
 
 import (
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
 
 	"berth/auth"
 	"berth/test/directory"
@@ -30,7 +33,7 @@ func TestDiagnose(t *testing.T) {
 	}{
 		{"right", nested, "alice", &secret, true, []string{
 			"connect to ldaps://", "TLS 1.3", "CN=test directory, signed by CN=test authority, good until", "for: localhost, 127.0.0.1",
-			"bind as cn=berth", "paged results: yes", "filter: (uid=alice)", "dn: uid=Alice,ou=people", "name: alice (uid: Alice)",
+			"bind as cn=berth", "paged results: yes", "filter: (uid=alice)", "dn: uid=Alice,ou=people", "name: alice (uid: Alice)", "identifier: entryuuid:",
 			"developers: direct", "staff: nested, via developers", "bind as the user",
 		}},
 		{"found", nil, "ALICE", nil, true, []string{"developers: direct"}},
@@ -78,5 +81,16 @@ func TestDiagnose(t *testing.T) {
 		if tt.name == "right" && !slices.Equal(report.Groups, []string{"developers", "staff"}) {
 			t.Errorf("groups are %q", report.Groups)
 		}
+	}
+}
+
+// TestDiagnoseNoIdentifier: who sets up a directory is told that it does not tell
+// a user from the next of his name.
+func TestDiagnoseNoIdentifier(t *testing.T) {
+	t.Parallel()
+	f := startFake(t, func(io.Writer, int64, *ber.Packet) bool { return false })
+	report := openFake(t, f, nil).Diagnose(t.Context(), "alice", nil)
+	if !slices.ContainsFunc(report.Steps, func(s Step) bool { return strings.Contains(s.Warning, "entryUUID") }) || !report.OK {
+		t.Errorf("%+v", report)
 	}
 }

@@ -295,7 +295,7 @@ func TestChanges(t *testing.T) {
 	if err != nil || second.Version == first.Version {
 		t.Errorf("another password: %+v, %v", second, err)
 	}
-	if id, err := resolve(t, d, "alice"); err != nil || id.Version != second.Version {
+	if id, err := resolve(t, d, "alice"); err != nil || id.Version != second.Version || id.ID != first.ID {
 		t.Errorf("looked at afterwards: %+v, %v", id, err)
 	}
 	if _, err := login(d, "alice", "alice-secret"); !errors.Is(err, auth.ErrBadCredentials) {
@@ -312,7 +312,7 @@ func TestChanges(t *testing.T) {
 		t.Errorf("a name that is no user's was asked for again: %v", err)
 	}
 	c.add(rememberAbsent)
-	if id, err := resolve(t, d, "alice"); err != nil || id.Version == second.Version {
+	if id, err := resolve(t, d, "alice"); err != nil || id.Version == second.Version || id.ID == second.ID || id.ID == "" {
 		t.Errorf("another account of that name: %+v, %v", id, err)
 	}
 }

@@ -81,6 +81,23 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestID: an account of another name is the same, another of its name is not,
+// whatever kinds of identifiers the server tells.
+func TestID(t *testing.T) {
+	guid := string([]byte{0xff, 0, ' ', 0x80})
+	for want, e := range map[auth.ID]*goldap.Entry{
+		"entryuuid:0b-1c":              entry("uid=a,dc=corp", "entryUUID", "0B-1c", "uid", "a"),
+		"objectguid:ff002080":          entry("cn=a,dc=corp", "objectguid", guid),
+		"nsuniqueid:1-2":               entry("uid=a,dc=corp", "nsuniqueid", "1-2"),
+		"entryuuid:1 nsuniqueid:2%20x": entry("uid=b,dc=corp", "nsUniqueId", "2 x", "entryuuid", "1"),
+		"":                             entry("uid=a,dc=corp", "uid", "a"),
+	} {
+		if got := idOf(e); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	answer := func(code uint16, text string) error { return goldap.NewError(code, errors.New(text)) }
 	ad := func(data string) error {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -139,6 +140,7 @@ func (d *Directory) readUser(e *goldap.Entry, said string) (*record, error) {
 		identity: auth.Identity{
 			Subject: auth.Subject{Provider: d.o.Name, Name: strings.ToLower(spelled)},
 			Version: version(d.o.Name, e),
+			ID:      idOf(e),
 		},
 		entry:   e,
 		dn:      e.DN,
@@ -177,12 +179,28 @@ func (d *Directory) nameOf(e *goldap.Entry, said string) (string, error) {
 	return "", errors.New("the entry that was found has another name")
 }
 
+const guidAttr = "objectGUID"
+
 // Attributes that tell an account from another, and its password from the one
 // before, in Active Directory, OpenLDAP, 389 and FreeIPA.
 var (
-	idAttrs       = []string{"objectGUID", "entryUUID", "nsUniqueId"}
+	idAttrs       = []string{guidAttr, "entryUUID", "nsUniqueId"}
 	passwordAttrs = []string{"pwdLastSet", "pwdChangedTime", "krbLastPwdChange", "shadowLastChange"}
 )
+
+// idOf returns what tells the account of e from others of its name: all that the
+// server says, as another version of it may say more.
+func idOf(e *goldap.Entry) (id auth.ID) {
+	for _, attr := range idAttrs {
+		v := e.GetEqualFoldRawAttributeValue(attr)
+		text := strings.ToLower(string(v))
+		if attr == guidAttr { // 16 bytes
+			text = hex.EncodeToString(v)
+		}
+		id = id.With(strings.ToLower(attr), text)
+	}
+	return id
+}
 
 // version changes when the password does, when the account is disabled or
 // enabled in Active Directory, and when it is another one.

@@ -116,7 +116,7 @@ func TestNamesAreNotTakenOver(t *testing.T) {
 		t.Errorf("removed: %v", err)
 	}
 	f.put("2", "alice")
-	if id := f.mustSignIn(); id.Name != "sso/alice" || id.Version == alice.Version {
+	if id := f.mustSignIn(); id.Name != "sso/alice" || id.Version == alice.Version || id.ID == alice.ID {
 		t.Errorf("after she was removed: %+v", id)
 	}
 
@@ -177,8 +177,8 @@ func TestChecks(t *testing.T) {
 		t.Errorf("after a restart: %v", err)
 	}
 	f.put("1", "alice", "dev")
-	if again := f.mustSignIn(); again.Version == alice.Version {
-		t.Error("what was issued before comes back to life")
+	if again := f.mustSignIn(); again.Version == alice.Version || again.ID != alice.ID || again.ID == "" {
+		t.Error("what was issued before comes back to life, or is another's")
 	}
 }
 

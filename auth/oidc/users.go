@@ -143,6 +143,7 @@ func newEntry(u User) entry {
 		Subject: auth.Subject{Provider: u.Provider, Name: u.Name},
 		Groups:  u.Groups,
 		Version: u.version(),
+		ID:      auth.ID("").With("oidc", u.Issuer+" "+u.Subject),
 	}}
 }
 
