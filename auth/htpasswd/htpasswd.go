@@ -43,6 +43,11 @@ type Options struct {
 
 // A File is the users of a password file. It implements auth.Authenticator.
 type File struct {
+	// Settled, unless nil, is told by Run of each content that is of use and has
+	// stood still, also of the first: gone reports of whom the file knows nothing
+	// any more. It is set before use.
+	Settled func(gone func(auth.Subject) bool)
+
 	path     string
 	hasher   *auth.Hasher
 	log      *slog.Logger
@@ -54,6 +59,7 @@ type File struct {
 	mu      sync.Mutex
 	loaded  [sha256.Size]byte // of the content that was last looked into
 	pending [sha256.Size]byte // of the content that has to stand still
+	settled [sha256.Size]byte // of the content that Settled was told of
 }
 
 // Open reads the file. A file that is missing or broken is an error; one
@@ -175,19 +181,39 @@ func (f *File) poll() (again time.Duration) {
 	}
 	sum := sha256.Sum256(data)
 	f.mu.Lock()
-	loaded, still := sum == f.loaded, sum == f.pending
+	loaded, still, settled := sum == f.loaded, sum == f.pending, sum == f.settled
 	f.pending = sum
 	f.mu.Unlock()
-	switch {
-	case loaded && f.Degraded() == "":
-		return f.interval
-	case !loaded && !still:
+	if !still && !(loaded && settled) {
 		return min(settle, f.interval)
 	}
-	if err := f.take(data); err != nil {
-		f.degrade(fmt.Errorf("read the password file %s: %w", f.path, err))
+	if !loaded || f.Degraded() != "" {
+		if err := f.take(data); err != nil {
+			f.degrade(fmt.Errorf("read the password file %s: %w", f.path, err))
+			return f.interval
+		}
+	}
+	if !settled {
+		f.tell(sum)
 	}
 	return f.interval
+}
+
+// tell says that a content has stood still, unless another was loaded meanwhile.
+func (f *File) tell(sum [sha256.Size]byte) {
+	f.mu.Lock()
+	users, ok := *f.users.Load(), f.loaded == sum
+	if ok {
+		f.settled = sum
+	}
+	f.mu.Unlock()
+	if !ok || f.Settled == nil {
+		return
+	}
+	f.Settled(func(s auth.Subject) bool {
+		_, ok := users[s.Name]
+		return s.Provider == provider && !ok
+	})
 }
 
 var errNoUsers = errors.New("it holds no users")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -244,6 +245,51 @@ func TestRunHalfWritten(t *testing.T) {
 	f.expect(t, "user2", "secret", nil, nil)
 	f.poll()
 	f.expect(t, "user2", "new", nil, nil)
+}
+
+// TestSettled: who is gone is told of a content that has stood still, once, and
+// never of one that is cut, broken or empty.
+func TestSettled(t *testing.T) {
+	f := open(t, line(t, "user1", "secret"), line(t, "user2", "secret"), "old:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=")
+	var told []string
+	f.Settled = func(gone func(auth.Subject) bool) {
+		var names []string
+		for _, s := range []auth.Subject{{Provider: "htpasswd", Name: "user1"}, {Provider: "htpasswd", Name: "user2"}, {Provider: "htpasswd", Name: "old"}, {Provider: "corp", Name: "x"}, {}} {
+			if gone(s) {
+				names = append(names, s.Name)
+			}
+		}
+		told = append(told, strings.Join(names, " "))
+	}
+	want := func(what string, want ...string) {
+		t.Helper()
+		for range 3 {
+			f.poll()
+		}
+		if !slices.Equal(told, want) {
+			t.Errorf("%s: told %q, want %q", what, told, want)
+		}
+	}
+	f.poll()
+	if told != nil {
+		t.Errorf("told of what may not stand still: %q", told)
+	}
+	want("at the start", "")
+	write(t, f.path, line(t, "user1", "secret"))
+	if err := f.Reload(); err != nil { // its users count at once, who is gone does not
+		t.Fatal(err)
+	}
+	f.poll()
+	write(t, f.path, line(t, "user1", "secret"), line(t, "user2", "secret"))
+	want("half written", "", "old")
+	for _, content := range []string{"", "# nobody", "user1"} {
+		write(t, f.path, content)
+		want("not of use", "", "old")
+	}
+	os.Remove(f.path)
+	want("not there", "", "old")
+	write(t, f.path, line(t, "user2", "secret"))
+	want("another edit", "", "old", "user1 old")
 }
 
 func TestEntry(t *testing.T) {
