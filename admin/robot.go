@@ -183,7 +183,7 @@ func (s *Service) changeRobot(ctx context.Context, name string, c RobotChange) e
 	}
 	return s.Keys.Set(ctx, name, func(settings *robot.Settings) {
 		if c.Owner != nil {
-			settings.Owner = owner
+			settings.Owner, settings.OwnerID = owner, "" // who has the name now
 		}
 		set(&settings.Repositories, c.Repositories)
 		set(&settings.Actions, c.Actions)

@@ -67,6 +67,8 @@ func (s *keyStore) DeleteToken(_ context.Context, id string) error {
 	return nil
 }
 
+func (s *keyStore) Identify(context.Context, map[robot.Owned]auth.ID) error { return nil }
+
 func (s *keyStore) Touch(context.Context, map[string]robot.Use) error { return nil }
 
 func TestRobots(t *testing.T) {

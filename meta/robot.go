@@ -17,11 +17,11 @@ type robots struct{ db *DB }
 
 const (
 	selectRobots = `
-		SELECT name, owner_provider, owner_name, repositories, actions, networks, expires, disabled, comment, created_by, created, updated
+		SELECT name, owner_provider, owner_name, owner_id, repositories, actions, networks, expires, disabled, comment, created_by, created, updated
 		FROM robots `
 	selectSecrets       = `SELECT robot, id, hash, created, expires, last_used, last_addr FROM robot_secrets `
 	selectTokensOfUsers = `
-		SELECT id, hash, owner_provider, owner_name, name, repositories, actions, networks, created_by, created, expires, last_used, last_addr
+		SELECT id, hash, owner_provider, owner_name, owner_id, name, repositories, actions, networks, created_by, created, expires, last_used, last_addr
 		FROM personal_tokens `
 )
 
@@ -53,7 +53,7 @@ func (t limits) parse() (l robot.Limits, err error) {
 func scanRobot(r scanner) (v robot.Robot, err error) {
 	var t limits
 	var expires, created, updated int64
-	err = r.Scan(&v.Name, &v.Owner.Provider, &v.Owner.Name, &t.repositories, &t.actions, &t.networks, &expires, &v.Disabled, &v.Comment,
+	err = r.Scan(&v.Name, &v.Owner.Provider, &v.Owner.Name, &v.OwnerID, &t.repositories, &t.actions, &t.networks, &expires, &v.Disabled, &v.Comment,
 		&v.CreatedBy, &created, &updated)
 	if err != nil {
 		return v, err
@@ -79,7 +79,7 @@ func scanSecret(r scanner) (s secretOf, err error) {
 func scanPersonalToken(r scanner) (v robot.Token, err error) {
 	var t limits
 	var created, expires, used int64
-	err = r.Scan(&v.ID, &v.Hash, &v.Owner.Provider, &v.Owner.Name, &v.Name, &t.repositories, &t.actions, &t.networks,
+	err = r.Scan(&v.ID, &v.Hash, &v.Owner.Provider, &v.Owner.Name, &v.OwnerID, &v.Name, &t.repositories, &t.actions, &t.networks,
 		&v.CreatedBy, &created, &expires, &used, &v.LastUse.Addr)
 	if err != nil {
 		return v, err
@@ -117,9 +117,10 @@ func (s robots) CreateRobot(ctx context.Context, r robot.Robot) error {
 			return err
 		}
 		err = tx.execOne("create robot", `
-			INSERT INTO robots (name, owner_provider, owner_name, repositories, actions, networks, expires, disabled, comment, created_by, created, updated)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (name) DO NOTHING`,
-			r.Name, r.Owner.Provider, r.Owner.Name, t.repositories, t.actions, t.networks, neverMicros(r.Expires), r.Disabled, r.Comment,
+			INSERT INTO robots
+				(name, owner_provider, owner_name, owner_id, repositories, actions, networks, expires, disabled, comment, created_by, created, updated)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (name) DO NOTHING`,
+			r.Name, r.Owner.Provider, r.Owner.Name, r.OwnerID, t.repositories, t.actions, t.networks, neverMicros(r.Expires), r.Disabled, r.Comment,
 			r.CreatedBy, micros(r.Created), micros(r.Updated))
 		if err != nil {
 			return told(err, robot.ErrExists)
@@ -144,8 +145,9 @@ func (s robots) UpdateRobot(ctx context.Context, name string, change func(*robot
 		}
 		_, err = tx.exec("change robot", `
 			UPDATE robots SET owner_provider = $2, owner_name = $3, repositories = $4, actions = $5, networks = $6, expires = $7,
-				disabled = $8, comment = $9, updated = $10 WHERE name = $1`,
-			name, r.Owner.Provider, r.Owner.Name, t.repositories, t.actions, t.networks, neverMicros(r.Expires), r.Disabled, r.Comment, micros(r.Updated))
+				disabled = $8, comment = $9, updated = $10, owner_id = $11 WHERE name = $1`,
+			name, r.Owner.Provider, r.Owner.Name, t.repositories, t.actions, t.networks, neverMicros(r.Expires), r.Disabled, r.Comment, micros(r.Updated),
+			r.OwnerID)
 		if err != nil {
 			return err
 		}
@@ -228,9 +230,9 @@ func (s robots) CreateToken(ctx context.Context, t robot.Token) error {
 		}
 		_, err = tx.exec("add personal token", `
 			INSERT INTO personal_tokens
-				(id, hash, owner_provider, owner_name, name, repositories, actions, networks, created_by, created, expires, last_used, last_addr)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-			t.ID, t.Hash, t.Owner.Provider, t.Owner.Name, t.Name, l.repositories, l.actions, l.networks, t.CreatedBy,
+				(id, hash, owner_provider, owner_name, owner_id, name, repositories, actions, networks, created_by, created, expires, last_used, last_addr)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+			t.ID, t.Hash, t.Owner.Provider, t.Owner.Name, t.OwnerID, t.Name, l.repositories, l.actions, l.networks, t.CreatedBy,
 			micros(t.Created), neverMicros(t.Expires), neverMicros(t.LastUse.At), t.LastUse.Addr)
 		return err
 	})
@@ -239,6 +241,21 @@ func (s robots) CreateToken(ctx context.Context, t robot.Token) error {
 func (s robots) DeleteToken(ctx context.Context, id string) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		return told(tx.execOne("delete personal token", `DELETE FROM personal_tokens WHERE id = $1`, id), robot.ErrNotExist)
+	})
+}
+
+func (s robots) Identify(ctx context.Context, ids map[robot.Owned]auth.ID) error {
+	return s.db.Update(ctx, func(tx *Tx) error {
+		for o, id := range ids {
+			query, key := `UPDATE robots SET owner_id = $4 WHERE name = $1 AND owner_provider = $2 AND owner_name = $3 AND owner_id = ''`, o.Robot
+			if o.Token != "" {
+				query, key = `UPDATE personal_tokens SET owner_id = $4 WHERE id = $1 AND owner_provider = $2 AND owner_name = $3 AND owner_id = ''`, o.Token
+			}
+			if _, err := tx.exec("keep who an owner is", query, key, o.Owner.Provider, o.Owner.Name, id); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
@@ -265,7 +282,9 @@ func (tx *Tx) forgetOwner(owner auth.Subject) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.exec("disable robots of user", `UPDATE robots SET disabled = TRUE WHERE owner_provider = $1 AND owner_name = $2`, owner.Provider, owner.Name)
+	_, err = tx.exec("disable robots of user", `
+		UPDATE robots SET disabled = TRUE, owner_id = CASE owner_id WHEN '' THEN $3 ELSE owner_id END WHERE owner_provider = $1 AND owner_name = $2`,
+		owner.Provider, owner.Name, robot.Gone)
 	return err
 }
 

@@ -23,6 +23,7 @@ func TestRobots(t *testing.T) {
 		Name: "ci",
 		Settings: robot.Settings{
 			Owner:   auth.Subject{Provider: "accounts", Name: "alice"},
+			OwnerID: "account:1",
 			Limits:  robot.Limits{Repositories: []string{"team/**"}, Actions: []string{"pull", "push"}, From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8::/32")}},
 			Expires: day.Add(time.Hour), Comment: "c",
 		},
@@ -42,7 +43,7 @@ func TestRobots(t *testing.T) {
 	}
 
 	// A rotation and a change of all settings in one.
-	ci.Settings = robot.Settings{Disabled: true}
+	ci.Settings = robot.Settings{Disabled: true, Owner: auth.Subject{Provider: "corp", Name: "bob"}, OwnerID: "uuid:1"}
 	ci.Updated = day.Add(time.Second)
 	ci.Secrets = []robot.Secret{{ID: "S1", Hash: []byte{1, 0}, Created: day, Expires: day.Add(time.Minute)}, {ID: "S2", Hash: []byte{2}, Created: day.Add(1e9)}}
 	change := func(r *robot.Robot) error {
@@ -98,7 +99,7 @@ func TestPersonalTokens(t *testing.T) {
 	store := db.Robots()
 	one := robot.Token{
 		Secret: robot.Secret{ID: "1", Hash: []byte{1, 0}, Created: day.Add(1e9), Expires: day.Add(time.Hour)},
-		Owner:  auth.Subject{Provider: "p", Name: "a"}, Name: "laptop", CreatedBy: "a",
+		Owner:  auth.Subject{Provider: "p", Name: "a"}, OwnerID: "uuid:1", Name: "laptop", CreatedBy: "a",
 		Limits: robot.Limits{Repositories: []string{"a/*"}, From: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
 	}
 	two := robot.Token{Secret: robot.Secret{ID: "2", Hash: []byte{2}, Created: day}, Owner: auth.Subject{Provider: "p", Name: "b"}}
@@ -146,7 +147,7 @@ func TestDeletedAccountTakesWhatItOwns(t *testing.T) {
 		t.Errorf("tokens left: %+v, %v", tokens, err)
 	}
 	robots, err := store.Robots(ctx)
-	if err != nil || len(robots) != 3 || !robots[0].Disabled || robots[1].Disabled || robots[2].Disabled {
+	if err != nil || len(robots) != 3 || !robots[0].Disabled || robots[0].OwnerID != robot.Gone || robots[1].Disabled || robots[2].Disabled {
 		t.Errorf("robots: %+v, %v", robots, err)
 	}
 	// Nobody of that name: nothing is touched.
@@ -155,5 +156,43 @@ func TestDeletedAccountTakesWhatItOwns(t *testing.T) {
 	}
 	if tokens, err := store.Tokens(ctx); err != nil || len(tokens) != 2 {
 		t.Errorf("tokens of who was not an account: %+v, %v", tokens, err)
+	}
+}
+
+// TestIdentify: the first ID of an owner stays.
+func TestIdentify(t *testing.T) {
+	db, ctx := open(t), t.Context()
+	store := db.Robots()
+	a, b := auth.Subject{Provider: "p", Name: "a"}, auth.Subject{Provider: "p", Name: "b"}
+	for id, owner := range map[string]auth.Subject{"x": a, "y": b} {
+		err := errors.Join(
+			store.CreateToken(ctx, robot.Token{Secret: robot.Secret{ID: id, Hash: []byte(id), Created: day}, Owner: owner}),
+			store.CreateRobot(ctx, robot.Robot{Name: id, Settings: robot.Settings{Owner: owner}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []auth.ID{"uuid:1", "uuid:2"} {
+		err := store.Identify(ctx, map[robot.Owned]auth.ID{
+			{Robot: "x", Owner: a}: id, {Token: "x", Owner: a}: id,
+			{Robot: "y", Owner: a}: id, {Token: "y", Owner: a}: id, // another owner since
+			{Robot: "z", Owner: a}: id, {Token: "z", Owner: a}: id,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	robots, err := store.Robots(ctx)
+	if err != nil || robots[0].OwnerID != "uuid:1" || robots[1].OwnerID != "" {
+		t.Errorf("%+v, %v", robots, err)
+	}
+	tokens, err := store.Tokens(ctx)
+	if err != nil || len(tokens) != 2 {
+		t.Fatal(tokens, err)
+	}
+	for _, token := range tokens {
+		if (token.ID == "x") != (token.OwnerID == "uuid:1") {
+			t.Errorf("%+v", token)
+		}
 	}
 }

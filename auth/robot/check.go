@@ -51,16 +51,27 @@ func (r *Robots) checkSettings(before, s Settings) error {
 	return nil
 }
 
-// checkNewOwner says why a robot cannot change its owner like this.
-func (r *Robots) checkNewOwner(ctx context.Context, before, s Settings) error {
-	if s.Owner.Anonymous() || s.Owner == before.Owner {
-		return nil
+// ownerAfter returns the ID of the owner whom a robot has after a change, or says
+// why it cannot have him.
+func (r *Robots) ownerAfter(ctx context.Context, before, s Settings) (auth.ID, error) {
+	switch {
+	case s.Owner.Anonymous():
+		return "", nil
+	case before.renames(s):
+		return r.checkOwner(ctx, s.Owner)
+	case before.Disabled && !s.Disabled:
+		return before.OwnerID, r.checkStill(ctx, before)
 	}
-	return r.checkOwner(ctx, s.Owner)
+	return before.OwnerID, nil
 }
 
-// checkToken says why a personal token cannot be made.
-func (r *Robots) checkToken(ctx context.Context, t Token) error {
+// renames reports whether the owner is named, be it again, where s becomes after.
+func (s Settings) renames(after Settings) bool {
+	return after.Owner != s.Owner || after.OwnerID == "" && s.OwnerID != ""
+}
+
+// checkToken says why a personal token cannot be made, whoever its owner is.
+func (r *Robots) checkToken(t Token) error {
 	if t.Name == "" {
 		return fmt.Errorf("%w: the token needs a name, by which you know it in lists", ErrInvalid)
 	}
@@ -76,10 +87,7 @@ func (r *Robots) checkToken(ctx context.Context, t Token) error {
 	case t.Expires.Sub(t.Created) > maxTokenLife:
 		return fmt.Errorf("%w: a personal token can last for at most %d days", ErrInvalid, maxTokenLife/(24*time.Hour))
 	}
-	if err := (Tokens{r}).CheckUser(t.Owner.Name); err != nil {
-		return err
-	}
-	return r.checkOwner(ctx, t.Owner)
+	return Tokens{r}.CheckUser(t.Owner.Name)
 }
 
 // CheckUser says why the user of a name can have no personal tokens: they stand
@@ -99,22 +107,22 @@ func (t Tokens) CheckUser(name string) error {
 // robotInstead is what to do where a personal token cannot be had.
 const robotInstead = "make a robot for it: berth robot add"
 
-// checkOwner says why a subject can own nothing: it is no user, or is here by
-// less than a password.
-func (r *Robots) checkOwner(ctx context.Context, owner auth.Subject) error {
+// checkOwner returns the ID of an owner, or says why he can own nothing: he is no
+// user, or is here by less than a password.
+func (r *Robots) checkOwner(ctx context.Context, owner auth.Subject) (auth.ID, error) {
 	if owner.Anonymous() || owner.Provider == provider || owner.Credential != "" {
-		return fmt.Errorf("%w: the owner must be a user, and no robot", ErrInvalid)
+		return "", fmt.Errorf("%w: the owner must be a user, and no robot", ErrInvalid)
 	}
 	id, err := r.owner(ctx, owner)
 	switch {
 	case errors.Is(err, auth.ErrNoMatch), err == nil && id.Subject != owner:
-		return fmt.Errorf("%w: there is no user %s", ErrInvalid, owner)
+		return "", fmt.Errorf("%w: there is no user %s", ErrInvalid, owner)
 	case errors.Is(err, auth.ErrBadCredentials):
-		return fmt.Errorf("%w: user %s is disabled", ErrInvalid, owner)
+		return "", fmt.Errorf("%w: user %s is disabled", ErrInvalid, owner)
 	case err != nil:
-		return fmt.Errorf("look up the owner: %w", err)
+		return "", fmt.Errorf("look up the owner: %w", err)
 	}
-	return nil
+	return id.ID, nil
 }
 
 func checkLimits(l Limits) error {

@@ -19,6 +19,7 @@ type entry struct {
 	robot   bool
 	called  string // the robot's name, without the prefix
 	owner   auth.Subject
+	ownerID auth.ID
 	limit   *access.Limit
 	version string
 	refused string    // why it is of no use, whatever the time; "" when it is
@@ -35,6 +36,7 @@ func newRobotEntry(r Robot, s Secret) *entry {
 		robot:   true,
 		called:  r.Name,
 		owner:   r.Owner,
+		ownerID: r.OwnerID,
 		version: version("robot", r.Name, s.ID, r.Updated),
 		expires: r.Expires,
 		what:    "the robot " + r.Name,
@@ -57,6 +59,7 @@ func newTokenEntry(t Token) *entry {
 	e := &entry{
 		subject: auth.Subject{Provider: t.Owner.Provider, Name: t.Owner.Name, Credential: t.ID},
 		owner:   t.Owner,
+		ownerID: t.OwnerID,
 		version: version("token", t.Name, t.ID, t.Created),
 		expires: t.Expires,
 		what:    fmt.Sprintf("the token %s of %s", t.Name, t.Owner),
@@ -78,6 +81,14 @@ func (e *entry) setLimit(l Limits) {
 		return
 	}
 	e.limit = limit
+}
+
+// owned returns what e is a credential of.
+func (e *entry) owned() Owned {
+	if e.robot {
+		return Owned{Robot: e.called, Owner: e.owner}
+	}
+	return Owned{Token: e.subject.Credential, Owner: e.owner}
 }
 
 // calledBy reports whether user is the name to give with e's secret.

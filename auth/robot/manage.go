@@ -3,6 +3,7 @@ package robot
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -63,10 +64,13 @@ func (r *Robots) Add(ctx context.Context, name string, s Settings, createdBy str
 	if err := r.checkSettings(Settings{}, s); err != nil {
 		return "", err
 	}
-	if err := r.checkNewOwner(ctx, Settings{}, s); err != nil {
+	err := r.lockAfter(func() (err error) {
+		s.OwnerID, err = r.ownerAfter(ctx, Settings{}, s)
+		return err
+	})
+	if err != nil {
 		return "", err
 	}
-	r.change.Lock()
 	defer r.change.Unlock()
 	if r.count() >= maxRobots {
 		return "", fmt.Errorf("%w: there are %d robots already, which is the most", ErrInvalid, maxRobots)
@@ -85,21 +89,30 @@ func (r *Robots) Add(ctx context.Context, name string, s Settings, createdBy str
 // void.
 // Errors: ErrInvalid, ErrNotExist.
 func (r *Robots) Set(ctx context.Context, name string, change func(*Settings)) error {
-	robot, err := r.Get(name)
+	var owner auth.ID
+	err := r.lockAfter(func() error {
+		robot, err := r.Get(name)
+		if err != nil {
+			return err
+		}
+		// A directory may be asked about the owner: not within the transaction.
+		s := robot.Settings
+		change(&s)
+		owner, err = r.ownerAfter(ctx, robot.Settings, s)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	// A directory may be asked about the owner: not within the transaction.
-	s := robot.Settings
-	change(&s)
-	if err := r.checkNewOwner(ctx, robot.Settings, s); err != nil {
-		return err
-	}
-	return r.update(ctx, name, func(robot *Robot) error {
+	defer r.change.Unlock()
+	return r.updateLocked(ctx, name, func(robot *Robot) error {
 		before := robot.Settings
 		robot.Settings = before.clean()
 		change(&robot.Settings)
 		robot.Settings = robot.Settings.clean()
+		if before.renames(robot.Settings) {
+			robot.OwnerID = owner
+		}
 		if now := r.micros(); now.After(robot.Updated) {
 			robot.Updated = now
 		} else {
@@ -162,42 +175,26 @@ func (r *Robots) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Forget does what the store has done when it removed an account: the personal
-// tokens of owner are gone, and his robots are disabled.
-func (r *Robots) Forget(owner auth.Subject) {
-	r.change.Lock()
-	defer r.change.Unlock()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id, t := range r.tokens {
-		if t.Owner == owner {
-			r.dropToken(id)
-		}
-	}
-	for name, robot := range r.robots {
-		if robot.Owner == owner && !robot.Disabled {
-			robot.Disabled = true
-			r.addRobot(robot, r.dropRobot(name))
-		}
-	}
-}
-
 // update changes a robot in the store, and then in memory. The caller's leaving
 // does not end it: otherwise the two could differ.
 func (r *Robots) update(ctx context.Context, name string, change func(*Robot) error) error {
 	r.change.Lock()
 	defer r.change.Unlock()
+	return r.updateLocked(ctx, name, change)
+}
+
+func (r *Robots) updateLocked(ctx context.Context, name string, change func(*Robot) error) error {
 	var changed Robot
 	err := r.store.UpdateRobot(context.WithoutCancel(ctx), name, func(robot *Robot) error {
 		err := change(robot)
 		changed = *robot
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnchanged) {
 		return fmt.Errorf("change robot %s: %w", name, err)
 	}
-	r.putRobot(changed)
-	return nil
+	r.putRobot(changed) // also when others have changed it in the store
+	return err
 }
 
 func (r *Robots) count() int {
@@ -244,10 +241,13 @@ func (r *Robots) dropRobot(name string) map[string]*entry {
 	return dropped
 }
 
-func (r *Robots) dropToken(id string) {
+// dropToken forgets a token, and returns the entry that it had.
+func (r *Robots) dropToken(id string) map[string]*entry {
+	dropped := map[string]*entry{id: r.byID[id]}
 	delete(r.byHash, string(r.tokens[id].Hash))
 	delete(r.byID, id)
 	delete(r.tokens, id)
+	return dropped
 }
 
 // newSecret makes a secret, and what is kept of it.

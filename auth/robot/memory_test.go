@@ -3,6 +3,7 @@ package robot
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"testing"
@@ -85,12 +86,34 @@ func (m *memory) CreateToken(_ context.Context, t Token) error {
 func (m *memory) DeleteToken(_ context.Context, id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
 	before := len(m.tokens)
 	m.tokens = slices.DeleteFunc(m.tokens, func(t Token) bool { return t.ID == id })
 	if len(m.tokens) == before {
 		return ErrNotExist
 	}
-	return m.err
+	return nil
+}
+
+func (m *memory) Identify(_ context.Context, ids map[Owned]auth.ID) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return m.err
+	}
+	for i, r := range m.robots {
+		if id, ok := ids[Owned{Robot: r.Name, Owner: r.Owner}]; ok && r.OwnerID == "" {
+			m.robots[i].OwnerID = id
+		}
+	}
+	for i, t := range m.tokens {
+		if id, ok := ids[Owned{Token: t.ID, Owner: t.Owner}]; ok && t.OwnerID == "" {
+			m.tokens[i].OwnerID = id
+		}
+	}
+	return nil
 }
 
 func (m *memory) Touch(_ context.Context, used map[string]Use) error {
@@ -145,7 +168,7 @@ func newFixture(t *testing.T) *fixture {
 // open reads the store, as at a start.
 func (f *fixture) open() {
 	f.t.Helper()
-	r, err := New(f.t.Context(), f.store, Options{Owner: f.resolve, Now: f.now})
+	r, err := New(f.t.Context(), f.store, Options{Owner: f.resolve, Now: f.now, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.t.Fatal(err)
 	}

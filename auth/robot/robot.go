@@ -6,7 +6,8 @@
 // of its own and acts for an owner, or for the registry. Neither may ever do
 // more than its owner may at the moment, and neither outlives him: package
 // access decides it on every request, and an owner who is gone or disabled takes
-// them along at once.
+// them along at once. They are his, not his name's: once another user has it they
+// are ended for good, as the backend tells by auth.ID.
 //
 // Everything is in memory, so that a request asks no database. A change is in
 // the store before it is in memory, and in memory before the call that made it
@@ -20,6 +21,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/auth"
@@ -60,8 +62,11 @@ type Options struct {
 	// a password, and what he can do without a personal token; "" for whoever
 	// can have one. Nil is everybody.
 	Tokenless func(name string) string
-	Now       func() time.Time // time.Now when nil
-	Log       *slog.Logger     // slog.Default when nil
+	// Ended, unless nil, is told of what is ended because its owner is gone, or
+	// another has his name, and why.
+	Ended func(o Owned, reason string)
+	Now   func() time.Time // time.Now when nil
+	Log   *slog.Logger     // slog.Default when nil
 }
 
 // Robots are the robots and personal tokens. It is an auth.Recognizer, and safe
@@ -73,9 +78,13 @@ type Robots struct {
 	now   func() time.Time
 	log   *slog.Logger
 
+	ended func(Owned, string)
+
 	warned map[string]time.Time // ends that were logged; of Run alone
 
-	change sync.Mutex // held by whoever changes the store, and then the maps
+	change    sync.Mutex    // held by whoever changes the store, and then the maps
+	forgotten atomic.Uint64 // how often owners were forgotten; changes with change held
+	findings  *findings
 
 	mu     sync.RWMutex
 	robots map[string]Robot
@@ -88,9 +97,15 @@ var _ auth.Recognizer = (*Robots)(nil)
 
 // New returns the robots and tokens in store.
 func New(ctx context.Context, store Store, o Options) (*Robots, error) {
-	r := &Robots{store: store, owner: o.Owner, less: o.Tokenless, now: o.Now, log: o.Log, warned: make(map[string]time.Time)}
+	r := &Robots{
+		store: store, owner: o.Owner, less: o.Tokenless, ended: o.Ended, now: o.Now, log: o.Log,
+		warned: make(map[string]time.Time), findings: newFindings(),
+	}
 	if r.less == nil {
 		r.less = func(string) string { return "" }
+	}
+	if r.ended == nil {
+		r.ended = func(Owned, string) {}
 	}
 	if r.now == nil {
 		r.now = time.Now
@@ -217,23 +232,9 @@ func (r *Robots) identity(ctx context.Context, e *entry) (auth.Identity, error) 
 	if e.robot {
 		id.Owner = &owner
 	} else {
-		id.Groups = owner.Groups
+		id.Groups, id.ID = owner.Groups, owner.ID
 	}
 	return id, nil
-}
-
-// ownerOf returns who the owner of e is today.
-func (r *Robots) ownerOf(ctx context.Context, e *entry) (auth.Identity, error) {
-	owner, err := r.owner(ctx, e.owner)
-	switch {
-	case errors.Is(err, auth.ErrNoMatch), err == nil && owner.Subject != e.owner:
-		return auth.Identity{}, &auth.RejectedError{Reason: fmt.Sprintf("%s has an owner, %s, who is no more", e.what, e.owner)}
-	case errors.Is(err, auth.ErrBadCredentials):
-		return auth.Identity{}, &auth.RejectedError{Reason: fmt.Sprintf("%s has an owner, %s, who is disabled", e.what, e.owner)}
-	case err != nil:
-		return auth.Identity{}, fmt.Errorf("look up the owner of %s: %w", e.what, err)
-	}
-	return owner, nil
 }
 
 func (r *Robots) find(s auth.Secret) *entry {

@@ -8,22 +8,27 @@ import (
 )
 
 // Run keeps the store in order until ctx is done: every minute it writes when
-// credentials were used, warns of those that expire within 14 days, and removes
-// tokens and secrets that have been of no use for 30.
+// credentials were used and who their owners are, warns of those that expire
+// within 14 days, and removes tokens and secrets that have been of no use for 30.
+// What belongs to a user whose name another has is ended at once.
 func (r *Robots) Run(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
+	do := r.tidy
 	for {
-		if err := r.tidy(ctx); err != nil && ctx.Err() == nil {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
 			r.log.Error("robots and tokens are not kept in order", "error", err)
 		}
 		select {
 		case <-tick.C:
+			do = r.tidy
+		case <-r.findings.news:
+			do = r.settle
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			if err := r.flush(last); err != nil {
-				r.log.Error("last uses of robots and tokens are lost", "error", err)
+			if err := errors.Join(r.flush(last), r.settle(last)); err != nil {
+				r.log.Error("last uses of robots and tokens are lost, or who owns them", "error", err)
 			}
 			return
 		}
@@ -33,7 +38,7 @@ func (r *Robots) Run(ctx context.Context) {
 // tidy does what Run does every minute.
 func (r *Robots) tidy(ctx context.Context) error {
 	r.warn()
-	return errors.Join(r.flush(ctx), r.sweep(ctx))
+	return errors.Join(r.flush(ctx), r.settle(ctx), r.sweep(ctx))
 }
 
 // flush writes when credentials were used since the last flush.

@@ -33,6 +33,9 @@ type Settings struct {
 	// Owner is for whom the robot acts; the zero Subject makes it the
 	// registry's own.
 	Owner auth.Subject
+	// OwnerID tells the Owner from others of his name; "" where his backend does
+	// not. It is set when the Owner is, and anew after a change that empties it.
+	OwnerID auth.ID
 	Limits
 	Expires  time.Time // zero: never
 	Disabled bool
@@ -52,8 +55,9 @@ type Secret struct {
 // A Token is a personal token: its owner himself, with less than he may do.
 type Token struct {
 	Secret
-	Owner auth.Subject
-	Name  string // as the owner calls it
+	Owner   auth.Subject
+	OwnerID auth.ID // as in Settings
+	Name    string  // as the owner calls it
 	Limits
 	CreatedBy string
 }
@@ -89,6 +93,9 @@ type Store interface {
 	CreateToken(ctx context.Context, t Token) error
 	// DeleteToken removes the token of that ID. Errors: ErrNotExist.
 	DeleteToken(ctx context.Context, id string) error
+	// Identify sets the OwnerID of what has that owner and no such ID. It passes
+	// over what has not, or is not there.
+	Identify(ctx context.Context, ids map[Owned]auth.ID) error
 	// Touch sets when credentials, by ID, were last used. It passes over what is
 	// not there.
 	Touch(ctx context.Context, used map[string]Use) error

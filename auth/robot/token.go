@@ -55,10 +55,16 @@ func (t Tokens) Add(ctx context.Context, token Token) (auth.Secret, error) {
 		secret.Expires = secret.Created.Add(tokenLife)
 	}
 	token.Secret, token.Limits = secret, token.Limits.clone()
-	if err := t.r.checkToken(ctx, token); err != nil {
+	if err := t.r.checkToken(token); err != nil {
 		return "", err
 	}
-	t.r.change.Lock()
+	err := t.r.lockAfter(func() (err error) {
+		token.OwnerID, err = t.r.checkOwner(ctx, token.Owner)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
 	defer t.r.change.Unlock()
 	if list, _ := t.List(ctx, token.Owner); len(list) >= maxTokens {
 		return "", fmt.Errorf("%w: %s has %d personal tokens already, which is the most: revoke one first", ErrInvalid, token.Owner, maxTokens)

@@ -10,6 +10,7 @@ import (
 
 	"berth/audit"
 	"berth/auth"
+	"berth/auth/robot"
 	"berth/oci"
 	"berth/server"
 )
@@ -40,6 +41,15 @@ func (c *core) attempted(ctx context.Context, a auth.Attempt) {
 	if a.Err != nil {
 		e.User = a.User
 		e.Result, e.Status, e.Reason = failedLogin(a.Err)
+	}
+	c.audit.Record(e)
+}
+
+// ended records what was ended because of its owner, by nobody's command.
+func (c *core) ended(o robot.Owned, reason string) {
+	e := audit.Event{Kind: audit.TokenRevoke, Result: audit.OK, Target: o.Token, Owner: o.Owner.Name, Reason: reason}
+	if o.Robot != "" {
+		e.Kind, e.Target = audit.RobotDisable, auth.RobotPrefix+o.Robot
 	}
 	c.audit.Record(e)
 }

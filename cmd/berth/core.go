@@ -151,7 +151,7 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	}
 	// An owner may be of any backend, which are all behind the verifier.
 	owner := func(ctx context.Context, s auth.Subject) (auth.Identity, error) { return c.verifier.Resolve(ctx, s) }
-	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Tokenless: c.tokenless, Log: log}); err != nil {
+	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Tokenless: c.tokenless, Ended: c.ended, Log: log}); err != nil {
 		return err
 	}
 	c.accounts.Removed, c.accountsOnly = c.robots.Forget, cfg.accountsOnly()
@@ -169,6 +169,7 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		if c.htpasswd, err = htpasswd.Open(path, hasher, htpasswd.Options{Log: log}); err != nil {
 			return err
 		}
+		c.htpasswd.Settled = c.robots.ForgetAll
 		backends = append(backends, c.htpasswd)
 	}
 	// Before a directory, which would be asked in vain about their names.

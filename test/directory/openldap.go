@@ -206,6 +206,15 @@ func (s *OpenLDAP) Add(dn string, attrs map[string][]string) {
 	s.do(func(c *ldap.Conn) error { return c.Add(r) })
 }
 
+// Rename gives the entry of that DN the name, as its only uid, and returns its DN.
+func (s *OpenLDAP) Rename(dn, name string) string {
+	s.t.Helper()
+	rdn := "uid=" + ldap.EscapeDN(name)
+	s.do(func(c *ldap.Conn) error { return c.ModifyDN(ldap.NewModifyDNRequest(dn, rdn, true, "")) })
+	_, parent, _ := strings.Cut(dn, ",")
+	return rdn + "," + parent
+}
+
 // Remove removes an entry.
 func (s *OpenLDAP) Remove(dn string) {
 	s.t.Helper()
