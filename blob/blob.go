@@ -24,6 +24,10 @@ var (
 	// ErrStale: the writer was committed, aborted, or its state does not fit
 	// what the store holds. The upload has to start again.
 	ErrStale = errors.New("the upload cannot be continued")
+	// ErrTooLarge: the stream is longer than any that the store can keep.
+	ErrTooLarge = errors.New("the stream is too long for the blob store")
+	// ErrChanged: what is under the key has another stamp than it should.
+	ErrChanged = errors.New("the object was replaced")
 )
 
 // A Store keeps streams. Keys are slash-separated, made of letters, digits,
@@ -32,7 +36,9 @@ var (
 // another one ends with a slash. Two keys that are made here never differ in
 // case alone. A Store is safe for concurrent use.
 type Store interface {
-	// Create begins a stream under a key that was never used.
+	// Create begins a stream under a key that was never used. Whatever is done
+	// with another key, what was committed first stays: a Store need not look
+	// before it is committed.
 	Create(ctx context.Context, key string) (Writer, error)
 	// Resume goes on where Suspend returned state, in any process. Bytes
 	// written after that Suspend are dropped. A Writer that is still at work
@@ -51,6 +57,15 @@ type Store interface {
 	// List calls yield for each key that is greater than after, in byte order,
 	// committed or not, until yield returns false.
 	List(ctx context.Context, after string, yield func(Entry) bool) error
+}
+
+// A Recaller is a Store for which it takes time to say what is under a key.
+type Recaller interface {
+	Store
+	// Recall returns the committed stream as info describes it, without a look
+	// at whether it is there. Range, also one of no bytes, then returns
+	// ErrNotExist, or ErrChanged where the stamp is another one.
+	Recall(key string, info Info) Object
 }
 
 // An Entry is one key of a listing.
@@ -80,7 +95,8 @@ type Writer interface {
 	// the stream included.
 	Size() int64
 	// Mark returns what Resume needs to go on from here, as long as nothing
-	// crashes: nothing becomes durable. The writer goes on.
+	// crashes: nothing becomes durable. The writer goes on. Where that would take
+	// too much memory, it fails and nothing has happened.
 	Mark() (state []byte, err error)
 	// Suspend makes what was written durable and returns what Resume needs.
 	Suspend(ctx context.Context) (state []byte, err error)

@@ -69,7 +69,7 @@ func testFile(t *testing.T, s blob.Store) {
 }
 
 func testStamp(t *testing.T, s blob.Store) {
-	a, b := put(t, s, "a", []byte("abc")), put(t, s, "b", []byte("abc"))
+	a, b := put(t, s, "a", []byte("abc")), put(t, s, "b", []byte("abd"))
 	if a.Stamp == "" || a.Stamp == b.Stamp {
 		t.Errorf("stamps of two streams are %q and %q", a.Stamp, b.Stamp)
 	}
@@ -82,6 +82,34 @@ func testStamp(t *testing.T, s blob.Store) {
 			t.Errorf("reading changed %+v to %+v", a, o.Info())
 		}
 		o.Close()
+	}
+}
+
+// testRecall reads what was not looked for, as it was, as it is not, and when it
+// is gone.
+func testRecall(t *testing.T, s blob.Store) {
+	r, ok := s.(blob.Recaller)
+	if !ok {
+		return
+	}
+	data := content(1, 10_000)
+	info := put(t, s, "k", data)
+	other := blob.Info{Size: info.Size, Stamp: put(t, s, "other", data[1:]).Stamp}
+	for _, n := range []int64{-1, 100, 0} {
+		o := r.Recall("k", info)
+		want := data
+		if n >= 0 {
+			want = data[:n]
+		}
+		if got, err := readRange(t.Context(), o, 0, n); err != nil || !bytes.Equal(got, want) || o.Info() != info {
+			t.Errorf("Range(0, %d) returns %d bytes, %v", n, len(got), err)
+		}
+		if _, err := readRange(t.Context(), r.Recall("k", other), 0, n); !errors.Is(err, blob.ErrChanged) {
+			t.Errorf("Range(0, %d) of what has another stamp: %v, want %v", n, err, blob.ErrChanged)
+		}
+		if _, err := readRange(t.Context(), r.Recall("gone", info), 0, n); !errors.Is(err, blob.ErrNotExist) {
+			t.Errorf("Range(0, %d) of nothing: %v, want %v", n, err, blob.ErrNotExist)
+		}
 	}
 }
 

@@ -54,8 +54,17 @@ func testKeyReuse(t *testing.T, s blob.Store) {
 	state := suspend(t, suspended)
 
 	for _, key := range []string{"done", "busy", "idle"} {
-		if _, err := s.Create(t.Context(), key); err == nil {
-			t.Errorf("Create(%q) takes a key that is in use", key)
+		again, err := s.Create(t.Context(), key)
+		if err != nil {
+			continue
+		}
+		write(t, again, []byte("second"))
+		if key != "done" {
+			if err := again.Abort(t.Context()); err != nil {
+				t.Errorf("Abort of a second stream: %v", err)
+			}
+		} else if _, err := again.Commit(t.Context()); !errors.Is(err, blob.ErrStale) {
+			t.Errorf("Commit under a key that holds a stream: %v, want %v", err, blob.ErrStale)
 		}
 	}
 	commit(t, w)
@@ -238,6 +247,29 @@ func testOvertaken(t *testing.T, s blob.Store) {
 	commit(t, third)
 	wantOver(t, second)
 	wantContent(t, s, "k", []byte("abcdef"))
+}
+
+// testMark goes on twice from where a writer was marked, whatever was written
+// since.
+func testMark(t *testing.T, s blob.Store) {
+	w := create(t, s, "k")
+	write(t, w, []byte("kept, "))
+	state, err := w.Mark()
+	if err != nil {
+		t.Fatalf("Mark: %v", err)
+	}
+	for _, more := range []string{"dropped without a word", "dropped as well"} {
+		write(t, w, []byte(more))
+		earlier := w
+		w = resume(t, s, "k", state)
+		if n := w.Size(); n != 6 {
+			t.Fatalf("size after Resume is %d, want 6", n)
+		}
+		wantOver(t, earlier)
+	}
+	write(t, w, []byte("new"))
+	commit(t, w)
+	wantContent(t, s, "k", []byte("kept, new"))
 }
 
 func testAbort(t *testing.T, s blob.Store) {

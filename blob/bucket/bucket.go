@@ -6,7 +6,8 @@
 // A stream is one object under the name of its key, made once, by whoever
 // commits first, and never copied or replaced. Short streams are one request at
 // Commit. Longer ones go up as parts while they come: one part is on its way
-// while the next is filled, and that is all the memory that a stream takes.
+// while the next is filled, and that is all the memory that a stream takes: 16
+// MiB at most.
 //
 // A stream that is suspended has one more object: its tail, which holds what
 // came after the last part. Its name is that of the key with '!', how many bytes
@@ -62,7 +63,18 @@ type Bucket interface {
 }
 
 // ErrChanged is returned by Get: the object is another one than it was.
-var ErrChanged = errors.New("the object was replaced")
+var ErrChanged = blob.ErrChanged
+
+// An Attic is a Bucket that keeps the parts of objects that nobody finishes, until
+// they are given up.
+type Attic interface {
+	Bucket
+	// Unfinished calls yield for names that parts are kept of, in byte order,
+	// until it returns false. It may leave out those before from.
+	Unfinished(ctx context.Context, prefix, from string, yield func(blob.Entry) bool) error
+	// DropAll gives up all parts of that name.
+	DropAll(ctx context.Context, name string) error
+}
 
 // An Assembly is an object that is put together. It is not safe for concurrent
 // use. Errors of all: blob.ErrStale, when it cannot be finished any more.
@@ -81,11 +93,15 @@ type Assembly interface {
 const (
 	// MaxPart is how large a part may be: a stream has two of them in memory.
 	MaxPart = 8 << 20
+	// wholeMemory is how large a part is that has all the memory of a stream,
+	// and growAfter how many others come before.
+	wholeMemory = 2 * MaxPart
+	growAfter   = 5_000
 	// shortTail is the most bytes that are kept as a tail and not as a part, but
 	// where a part must be larger.
 	shortTail = 1 << 20
 	// maxMarked is how many bytes Mark keeps.
-	maxMarked = 1 << 20
+	maxMarked = 4 << 20
 	// cleanUp is how long it may take to remove what is not needed any more.
 	cleanUp = time.Minute
 )
@@ -97,7 +113,10 @@ type Options struct {
 	// before a Suspend are smaller, but a multiple of Align, 1 when it is 0, and
 	// not below Least.
 	Part, Align, Least int
-	Log                *slog.Logger // slog.Default() when nil
+	// Grow makes the parts behind the first 5,000 as large as the memory of a
+	// stream, for stores that take only so many: 117 GiB in 10,000.
+	Grow bool
+	Log  *slog.Logger // slog.Default() when nil
 }
 
 // A Store is a blob.Store over a Bucket.

@@ -257,6 +257,7 @@ func (s *stuck) Assemble(context.Context, string, []byte) (Assembly, error) { re
 type stuckParts struct{ Assembly }
 
 func (stuckParts) Add(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }
+func (stuckParts) Drop(context.Context) error              { return nil }
 
 func TestMark(t *testing.T) {
 	f := newFake()

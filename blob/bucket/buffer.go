@@ -14,7 +14,10 @@ func (w *writer) grow(n int) {
 	for size < need {
 		size *= 2
 	}
-	if part := w.store.o.Part; need <= part {
+	if part := w.part(); need <= part {
+		if w.sent > 0 {
+			size = part // to double would take the memory of the one on its way
+		}
 		size = min(size, part)
 	}
 	larger := append(w.store.buffer(size), w.rest...)

@@ -5,18 +5,24 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"berth/blob"
 )
 
 // List implements blob.Store. Streams that another process has begun and not yet
-// suspended are not shown.
+// suspended are shown where the store tells of their parts, with the size 0.
 func (s *Store) List(ctx context.Context, after string, yield func(blob.Entry) bool) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("list blobs: %w", err)
 	}
-	l := &listing{store: s, ctx: ctx, after: after, live: s.begun(after), yield: yield}
-	err := s.bucket.List(ctx, s.o.Prefix, s.name(after), 0, l.add)
+	live, err := s.unfinished(ctx, after)
+	if err != nil {
+		return fmt.Errorf("list blobs: %w", err)
+	}
+	l := &listing{store: s, ctx: ctx, after: after, live: live, yield: yield}
+	err = s.bucket.List(ctx, s.o.Prefix, s.name(after), 0, l.add)
 	if err == nil {
 		err = l.err
 	}
@@ -29,18 +35,30 @@ func (s *Store) List(ctx context.Context, after string, yield func(blob.Entry) b
 	return nil
 }
 
-// begun returns the streams that are written here, in order.
-func (s *Store) begun(after string) []blob.Entry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var entries []blob.Entry
-	for _, key := range slices.Sorted(maps.Keys(s.writers)) {
-		if key > after {
-			w := s.writers[key]
-			entries = append(entries, blob.Entry{Key: key, Size: w.Size(), ModTime: w.begun})
+// unfinished returns the streams that are written here, and those that there are
+// parts of, in order.
+func (s *Store) unfinished(ctx context.Context, after string) ([]blob.Entry, error) {
+	entries := make(map[string]blob.Entry)
+	if attic, ok := s.bucket.(Attic); ok {
+		err := attic.Unfinished(ctx, s.o.Prefix, s.name(after), func(e blob.Entry) bool {
+			if e, object, ok := s.parse(e); ok && object && e.Key > after {
+				entries[e.Key] = e
+			}
+			return true
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	return entries
+	now := time.Now()
+	s.mu.Lock()
+	for key, w := range s.writers {
+		if key > after {
+			entries[key] = blob.Entry{Key: key, Size: w.Size(), ModTime: now}
+		}
+	}
+	s.mu.Unlock()
+	return slices.SortedFunc(maps.Values(entries), func(a, b blob.Entry) int { return strings.Compare(a.Key, b.Key) }), nil
 }
 
 // A listing makes one entry out of all objects of a key, and adds the streams
@@ -92,6 +110,9 @@ func (l *listing) flush() bool {
 		return false
 	}
 	if len(l.live) > 0 && l.live[0].Key == l.pending.Key {
+		if live := l.live[0]; !l.committed && live.ModTime.After(l.pending.ModTime) {
+			l.pending.ModTime, l.pending.Size = live.ModTime, max(live.Size, l.pending.Size)
+		}
 		l.live = l.live[1:]
 	}
 	l.over = !l.yield(l.pending)

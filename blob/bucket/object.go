@@ -24,15 +24,21 @@ func (s *Store) Open(ctx context.Context, key string) (blob.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open blob %s: %w", key, err)
 	}
-	return &object{store: s, key: key, info: info}, nil
+	return &object{store: s, key: key, info: info, seen: true}, nil
 }
 
-// An object is one that was there when it was opened. Its bytes are read only as
-// long as it is the same one.
+// Recall implements blob.Recaller.
+func (s *Store) Recall(key string, info blob.Info) blob.Object {
+	return &object{store: s, key: key, info: info}
+}
+
+// An object is one that was there when it was opened, or should be. Its bytes are
+// read only as long as it is the same one.
 type object struct {
 	store *Store
 	key   string
 	info  blob.Info
+	seen  bool // the store was asked
 }
 
 func (o *object) Info() blob.Info        { return o.info }
@@ -46,6 +52,9 @@ func (o *object) Range(ctx context.Context, off, n int64) (io.ReadCloser, error)
 		return nil, err
 	}
 	if n == 0 {
+		if err := o.look(ctx); err != nil {
+			return nil, fmt.Errorf("read blob %s: %w", o.key, err)
+		}
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
 	r := &reader{object: o, ctx: ctx, off: off, n: n}
@@ -53,6 +62,18 @@ func (o *object) Range(ctx context.Context, off, n int64) (io.ReadCloser, error)
 		return nil, err
 	}
 	return r, nil
+}
+
+// look asks whether the object is there, unless that is known.
+func (o *object) look(ctx context.Context) error {
+	if o.seen {
+		return nil
+	}
+	now, err := o.store.bucket.Stat(ctx, o.store.name(o.key))
+	if err == nil && now != o.info {
+		err = ErrChanged
+	}
+	return err
 }
 
 // A reader reads a range, and where the connection breaks it goes on with

@@ -16,9 +16,8 @@ type state struct {
 	// tail of the state before, which is not needed any more.
 	Tail   string `json:"tail,omitempty"`
 	Before string `json:"before,omitempty"`
-	// Marked says that Rest holds the rest, and that no tail was made.
-	Marked bool   `json:"marked,omitempty"`
-	Rest   []byte `json:"rest,omitempty"`
+	// Marked names a mark of the writer. There is no tail then, nor anything else.
+	Marked string `json:"marked,omitempty"`
 }
 
 func parseState(data []byte) (st state, err error) {
@@ -27,9 +26,8 @@ func parseState(data []byte) (st state, err error) {
 	}
 	rest := st.Size - st.Sent
 	switch {
-	case st.Sent < 0 || rest < 0 || rest > MaxPart || st.Sent > 0 && len(st.Parts) == 0,
-		st.Marked && rest != int64(len(st.Rest)),
-		!st.Marked && !strings.HasPrefix(st.Tail, "!"):
+	case st.Marked != "":
+	case st.Sent < 0 || rest < 0 || rest > wholeMemory || st.Sent > 0 && len(st.Parts) == 0, !strings.HasPrefix(st.Tail, "!"):
 		return st, errors.New("the state is none")
 	}
 	return st, nil

@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"berth/blob"
 )
 
-// Create implements blob.Store.
+// Create implements blob.Store. It does not look whether there is something under
+// the key: who commits finds out.
 func (s *Store) Create(ctx context.Context, key string) (blob.Writer, error) {
 	if err := check(ctx, key); err != nil {
 		return nil, err
@@ -22,28 +24,11 @@ func (s *Store) Create(ctx context.Context, key string) (blob.Writer, error) {
 		s.writers[key] = w
 	}
 	s.mu.Unlock()
-	var err error
-	if !used {
-		used, err = s.used(ctx, key)
-	}
 	if used {
-		err = errors.New("key is in use")
-	}
-	if err != nil {
 		w.stop()
-		return nil, fmt.Errorf("create blob %s: %w", key, err)
+		return nil, fmt.Errorf("create blob %s: key is in use", key)
 	}
 	return w, nil
-}
-
-// used reports whether there is an object or a tail of key.
-func (s *Store) used(ctx context.Context, key string) (used bool, err error) {
-	name := s.name(key)
-	err = s.bucket.List(ctx, name, "", 1, func(e blob.Entry) bool {
-		used = e.Key == name || strings.HasPrefix(e.Key, s.tails(key))
-		return false // they come before all others that begin so
-	})
-	return used, err
 }
 
 // Resume implements blob.Store.
@@ -62,13 +47,17 @@ func (s *Store) Resume(ctx context.Context, key string, data []byte) (blob.Write
 	earlier := s.writers[key]
 	s.writers[key] = w
 	s.mu.Unlock()
+	var m *mark
 	if earlier != nil {
-		earlier.stop()
+		m = earlier.stop()
 	}
-	if st.Marked && earlier == nil {
-		err = blob.ErrStale // it was only good beside the one who made it
+	if st.Marked != "" {
+		err = w.goOn(ctx, m, st.Marked)
 	} else {
 		err = w.restore(ctx, st)
+	}
+	if err == nil && w.parts == nil && earlier != nil && earlier.parts != nil {
+		s.tidy(ctx, w.name(), earlier.parts.Drop)
 	}
 	if err != nil {
 		w.end()
@@ -101,24 +90,32 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if w != nil {
 		errs = append(errs, w.giveUp(ctx))
 	}
-	errs = append(errs, s.bucket.Delete(ctx, s.name(key)), s.deleteTails(ctx, key))
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, s.remove(ctx, key))...); err != nil {
 		return fmt.Errorf("delete blob %s: %w", key, err)
 	}
 	return nil
 }
 
-// deleteTails removes all tails of key.
-func (s *Store) deleteTails(ctx context.Context, key string) error {
+// remove removes the object of a key, its tails, and, where there is no object
+// yet, its parts.
+func (s *Store) remove(ctx context.Context, key string) error {
+	name := s.name(key)
 	var names []string
-	err := s.bucket.List(ctx, s.tails(key), "", 0, func(e blob.Entry) bool {
-		names = append(names, e.Key)
-		return true
-	})
-	for _, name := range names {
-		if err == nil {
-			err = s.bucket.Delete(ctx, name)
+	err := s.bucket.List(ctx, name, "", 10, func(e blob.Entry) bool {
+		ours := e.Key == name || strings.HasPrefix(e.Key, s.tails(key))
+		if ours {
+			names = append(names, e.Key)
 		}
+		return ours // they come before all others that begin so
+	})
+	for _, n := range names {
+		if err == nil {
+			err = s.bucket.Delete(ctx, n)
+		}
+	}
+	attic, ok := s.bucket.(Attic)
+	if ok && err == nil && !slices.Contains(names, name) {
+		err = attic.DropAll(ctx, name)
 	}
 	return err
 }

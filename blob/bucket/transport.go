@@ -22,7 +22,7 @@ var ErrIdle = errors.New("the store does not answer")
 // it moves: one that stands still ends with ErrIdle. When a request has ended,
 // its body is not read any more, so that the memory can be used for another.
 func Transport(skipVerify bool) http.RoundTripper {
-	return &transport{limit: idle, next: &http.Transport{
+	return Over(&http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skipVerify},
@@ -32,20 +32,38 @@ func Transport(skipVerify bool) http.RoundTripper {
 		MaxIdleConnsPerHost: 100,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true, // what is compressed is to stay so
-	}}
+	})
 }
+
+// Over is Transport over another one.
+func Over(next http.RoundTripper) http.RoundTripper { return &transport{limit: idle, next: next} }
 
 type transport struct {
 	limit time.Duration
-	next  *http.Transport
+	next  http.RoundTripper
+}
+
+type patienceKey struct{}
+
+// Patiently lets requests with the context stand still for d.
+func Patiently(ctx context.Context, d time.Duration) context.Context {
+	return context.WithValue(ctx, patienceKey{}, d)
 }
 
 // CloseIdleConnections is for http.Client.
-func (t *transport) CloseIdleConnections() { t.next.CloseIdleConnections() }
+func (t *transport) CloseIdleConnections() {
+	if next, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		next.CloseIdleConnections()
+	}
+}
 
 func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	limit, ok := r.Context().Value(patienceKey{}).(time.Duration)
+	if !ok {
+		limit = t.limit
+	}
 	ctx, cancel := context.WithCancelCause(r.Context())
-	a := &alarm{ctx: ctx, limit: t.limit, timer: time.AfterFunc(t.limit, func() { cancel(ErrIdle) })}
+	a := &alarm{ctx: ctx, limit: limit, timer: time.AfterFunc(limit, func() { cancel(ErrIdle) })}
 	r = r.WithContext(ctx)
 	if r.Body != nil && r.Body != http.NoBody {
 		out := &outgoing{alarm: a, body: r.Body}

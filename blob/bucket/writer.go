@@ -2,13 +2,13 @@ package bucket
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"berth/blob"
 )
@@ -27,7 +27,6 @@ const (
 type writer struct {
 	store *Store
 	key   string
-	begun time.Time
 	size  atomic.Int64
 	// alive ends when the writer does. What it waits for outlives the request
 	// that it was begun in.
@@ -43,10 +42,21 @@ type writer struct {
 	flight chan error
 	// tail and before are those of the state that it went on from.
 	tail, before string
+	// strays: it went on from a state without parts, so that whoever did the same
+	// may have left some.
+	strays bool
+	mark   *mark // what Mark returned last, nil if it never did
+}
+
+// A mark is a place in a stream that another writer of the Store can go on from.
+type mark struct {
+	name string
+	state
+	rest []byte // which nobody changes
 }
 
 func (s *Store) newWriter(ctx context.Context, key string) *writer {
-	w := &writer{store: s, key: key, begun: time.Now()}
+	w := &writer{store: s, key: key}
 	w.alive, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return w
 }
@@ -68,11 +78,26 @@ func (w *writer) restore(ctx context.Context, st state) error {
 	ctx, done := w.during(ctx)
 	defer done()
 	w.grow(int(st.Size - st.Sent))
-	if st.Marked {
-		w.rest = append(w.rest, st.Rest...)
-	} else if err := w.readTail(ctx, st); err != nil {
+	if err := w.readTail(ctx, st); err != nil {
 		return err
 	}
+	return w.take(ctx, st)
+}
+
+// goOn goes on from the mark m, which must have that name. The caller holds the
+// lock.
+func (w *writer) goOn(ctx context.Context, m *mark, name string) error {
+	if m == nil || m.name != name {
+		return blob.ErrStale
+	}
+	ctx, done := w.during(ctx)
+	defer done()
+	w.mark, w.rest = m, m.rest
+	return w.take(ctx, m.state)
+}
+
+// take takes over what st says beside the rest.
+func (w *writer) take(ctx context.Context, st state) error {
 	if st.Sent > 0 {
 		parts, err := w.store.bucket.Assemble(ctx, w.name(), st.Parts)
 		if err != nil {
@@ -80,7 +105,7 @@ func (w *writer) restore(ctx context.Context, st state) error {
 		}
 		w.parts = parts
 	}
-	w.sent, w.tail, w.before = st.Sent, st.Tail, st.Before
+	w.sent, w.tail, w.before, w.strays = st.Sent, st.Tail, st.Before, st.Sent == 0
 	w.size.Store(st.Size)
 	return nil
 }
@@ -122,13 +147,14 @@ func (w *writer) Write(p []byte) (int, error) {
 		if taken == len(p) {
 			return taken, nil
 		}
-		if len(w.rest) >= w.store.o.Part {
-			if err := w.send(w.store.o.Part); err != nil {
+		part := w.part()
+		if len(w.rest) >= part {
+			if err := w.send(part); err != nil {
 				return taken, fmt.Errorf("write blob %s: %w", w.key, err)
 			}
 			continue
 		}
-		n := min(len(p)-taken, w.store.o.Part-len(w.rest))
+		n := min(len(p)-taken, part-len(w.rest))
 		w.grow(n)
 		w.rest = append(w.rest, p[taken:taken+n]...)
 		taken += n
@@ -136,8 +162,18 @@ func (w *writer) Write(p []byte) (int, error) {
 	}
 }
 
+// part is the size of the next part. The caller holds the lock.
+func (w *writer) part() int {
+	part := w.store.o.Part
+	if w.store.o.Grow && w.mark == nil && w.sent >= growAfter*int64(part) {
+		return wholeMemory
+	}
+	return part
+}
+
 // send puts the first n bytes of the rest on their way as a part, once the part
-// before has arrived. The caller holds the lock.
+// before has arrived. Where there is no memory beside the part, or a mark takes
+// it, it waits for it. The caller holds the lock.
 func (w *writer) send(n int) error {
 	if err := w.land(); err != nil {
 		return err
@@ -154,6 +190,9 @@ func (w *writer) send(n int) error {
 		w.store.release(part)
 		flight <- err
 	}()
+	if n > MaxPart || w.mark != nil {
+		return w.land()
+	}
 	return nil
 }
 
@@ -190,33 +229,38 @@ func (w *writer) overtaken(err error) error {
 	return err
 }
 
-// Mark implements blob.Writer. It keeps what comes after the last part in the
-// state, and fails where that is much.
+// Mark implements blob.Writer. It keeps what comes after the last part in no more
+// memory than it takes, and fails where that is much.
 func (w *writer) Mark() ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase != writing || w.alive.Err() != nil {
 		return nil, blob.ErrStale
 	}
-	if len(w.rest) > maxMarked {
+	if len(w.rest) > maxMarked || len(w.rest) >= w.store.o.Part {
 		return nil, fmt.Errorf("mark blob %s: %d bytes are not sent yet", w.key, len(w.rest))
 	}
 	if err := w.land(); err != nil {
 		return nil, err
 	}
-	return w.state(state{Marked: true, Rest: w.rest, Tail: w.tail, Before: w.before})
+	st, err := w.state(w.tail, w.before)
+	if err != nil {
+		return nil, err
+	}
+	rest := append(make([]byte, 0, len(w.rest)), w.rest...)
+	w.store.release(w.rest)
+	w.rest = rest
+	w.mark = &mark{rand.Text(), st, rest}
+	return json.Marshal(state{Marked: w.mark.name})
 }
 
-// state fills in how far the writer is. The caller holds the lock.
-func (w *writer) state(st state) ([]byte, error) {
-	st.Size, st.Sent = w.Size(), w.sent
+// state returns how far the writer is. The caller holds the lock.
+func (w *writer) state(tail, before string) (st state, err error) {
+	st = state{Size: w.Size(), Sent: w.sent, Tail: tail, Before: before}
 	if w.parts != nil {
-		var err error
-		if st.Parts, err = w.parts.State(); err != nil {
-			return nil, err
-		}
+		st.Parts, err = w.parts.State()
 	}
-	return json.Marshal(st)
+	return st, err
 }
 
 // Suspend implements blob.Writer.
@@ -228,33 +272,31 @@ func (w *writer) Suspend(ctx context.Context) ([]byte, error) {
 	}
 	ctx, done := w.during(ctx)
 	defer done()
-	data, err := w.suspend(ctx)
+	st, err := w.suspend(ctx)
 	if err != nil {
 		w.phase = failed
 		return nil, fmt.Errorf("suspend blob %s: %w", w.key, w.overtaken(err))
 	}
 	w.end()
-	return data, nil
+	return json.Marshal(st)
 }
 
 // suspend sends what is worth a part, and makes a tail of the rest.
-func (w *writer) suspend(ctx context.Context) ([]byte, error) {
+func (w *writer) suspend(ctx context.Context) (st state, err error) {
 	if n := len(w.rest) - len(w.rest)%w.store.o.Align; n >= max(shortTail, w.store.o.Least) {
 		if err := w.send(n); err != nil {
-			return nil, err
+			return st, err
 		}
 	}
 	if err := w.land(); err != nil {
-		return nil, err
+		return st, err
 	}
 	tail := newTail(w.sent)
 	if _, err := w.store.bucket.Put(ctx, w.name()+tail, w.rest); err != nil {
-		return nil, err
+		return st, err
 	}
-	if w.before != "" {
-		w.store.tidy(ctx, w.name()+w.before)
-	}
-	return w.state(state{Tail: tail, Before: w.tail})
+	w.store.tidyTail(ctx, w.name(), w.before)
+	return w.state(tail, w.tail)
 }
 
 // Commit implements blob.Writer.
@@ -270,19 +312,28 @@ func (w *writer) Commit(ctx context.Context) (blob.Info, error) {
 	switch err = w.overtaken(err); {
 	case errors.Is(err, ErrExists), errors.Is(err, blob.ErrStale):
 		// What there is belongs to whoever was faster, and is not Abort's.
+		if errors.Is(err, ErrExists) && w.parts != nil {
+			w.store.tidy(ctx, w.name(), w.parts.Drop)
+		}
 		w.end()
 		return blob.Info{}, fmt.Errorf("commit blob %s: %w", w.key, blob.ErrStale)
 	case err != nil:
 		w.phase, w.unsure = failed, true
 		return blob.Info{}, fmt.Errorf("commit blob %s: %w", w.key, err)
 	}
-	for _, tail := range []string{w.before, w.tail} {
-		if tail != "" {
-			w.store.tidy(ctx, w.name()+tail)
-		}
-	}
+	w.tidy(ctx)
 	w.end()
 	return info, nil
+}
+
+// tidy removes what a stream that is committed needs no more.
+func (w *writer) tidy(ctx context.Context) {
+	for _, tail := range []string{w.before, w.tail} {
+		w.store.tidyTail(ctx, w.name(), tail)
+	}
+	if attic, ok := w.store.bucket.(Attic); ok && w.strays {
+		w.store.tidy(ctx, w.name(), func(ctx context.Context) error { return attic.DropAll(ctx, w.name()) })
+	}
 }
 
 func (w *writer) commit(ctx context.Context) (info blob.Info, err error) {
@@ -332,12 +383,15 @@ func (w *writer) giveUp(ctx context.Context) error {
 	return err
 }
 
-// stop ends a writer that is overtaken. What it has sent belongs to the other.
-func (w *writer) stop() {
+// stop ends a writer that is overtaken, and returns where it was marked, nil if
+// it was not. What it has sent belongs to the other.
+func (w *writer) stop() *mark {
 	w.cancel()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	m := w.mark
 	w.end()
+	return m
 }
 
 // clear removes parts and tails. The caller holds the lock.
@@ -363,7 +417,7 @@ func (w *writer) end() {
 	_ = w.land()
 	w.phase = over
 	w.store.release(w.rest)
-	w.rest = nil
+	w.rest, w.mark = nil, nil
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
 	if w.store.writers[w.key] == w {
@@ -371,12 +425,18 @@ func (w *writer) end() {
 	}
 }
 
-// tidy removes an object that is not needed any more. What stays is removed
-// with its key.
-func (s *Store) tidy(ctx context.Context, name string) {
+// tidyTail removes a tail that is not needed any more, if there is one.
+func (s *Store) tidyTail(ctx context.Context, name, tail string) {
+	if tail != "" {
+		s.tidy(ctx, name+tail, func(ctx context.Context) error { return s.bucket.Delete(ctx, name+tail) })
+	}
+}
+
+// tidy removes what is not needed any more. What stays is removed with its key.
+func (s *Store) tidy(ctx context.Context, name string, remove func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, cleanUp)
 	defer cancel()
-	if err := s.bucket.Delete(ctx, name); err != nil {
+	if err := remove(ctx); err != nil {
 		s.o.Log.Warn("what is left of an upload could not be removed, and goes with its blob", "object", name, "error", err)
 	}
 }
