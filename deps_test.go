@@ -15,7 +15,7 @@ import (
 const floors = `
 	oci
 	registry blob auth audit layout registry/registrytest blob/blobtest
-	access access/dockerauth blob/disk blob/memory blob/bucket blob/gcs blob/azure auth/jwks auth/htpasswd auth/account auth/certificate auth/ldap auth/oidc auth/session auth/trust auth/robot auth/token meta
+	access access/dockerauth blob/disk blob/memory blob/bucket blob/s3 blob/gcs blob/azure auth/jwks auth/htpasswd auth/account auth/certificate auth/ldap auth/oidc auth/session auth/trust auth/robot auth/token meta
 	local guard
 	server admin
 	web
@@ -25,10 +25,10 @@ const floors = `
 // forbidden holds what no arrangement of floors may allow: the gate and the
 // server reach a database or a driver only through interfaces.
 var forbidden = map[string][]string{
-	"server": {"meta", "local", "blob/disk", "blob/memory", "database/sql"},
-	"admin":  {"meta", "local", "blob/disk", "blob/memory", "database/sql"},
-	"web":    {"meta", "local", "blob/disk", "blob/memory", "database/sql"},
-	"guard":  {"meta", "local", "blob/disk", "blob/memory", "database/sql", "net/http"},
+	"server": {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql"},
+	"admin":  {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql"},
+	"web":    {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql"},
+	"guard":  {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql", "net/http"},
 	"access": {"net/http", "database/sql", "net", "os"},
 	"oci":    {"net/http", "database/sql", "net", "os"},
 }

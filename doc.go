@@ -16,7 +16,7 @@
 //	audit        what was done, kept
 //	access       may they: rules, decisions, explanations
 //	blob/disk    bytes as files
-//	blob/bucket  bytes in an object store; its drivers are blob/gcs and blob/azure
+//	blob/bucket  bytes in an object store; its drivers are blob/s3, blob/gcs and blob/azure
 //	auth/…       the backends: password file, accounts, single sign-on; tokens and sessions
 //	meta         names in SQL
 //	local        the registry on a blob store and a database

@@ -20,6 +20,7 @@ github.com/google/go-containerregistry/cmd/crane@v0.22.1
 github.com/regclient/regclient/cmd/regctl@v0.11.7
 oras.land/oras/cmd/oras@v1.3.6
 helm.sh/helm/v3/cmd/helm@v3.22.0
+github.com/versity/versitygw/cmd/versitygw@v1.8.0
 github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111
 golang.org/x/vuln/cmd/govulncheck@v1.9.0
 honnef.co/go/tools/cmd/staticcheck@v0.8.2
