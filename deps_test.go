@@ -13,7 +13,7 @@ import (
 // may import what stands on a lower line, or to the left on its own. The last
 // word on where a package belongs is here.
 const floors = `
-	oci
+	oci job
 	registry blob auth audit layout registry/registrytest blob/blobtest
 	access access/dockerauth blob/disk blob/memory blob/bucket blob/s3 blob/gcs blob/azure auth/jwks auth/htpasswd auth/account auth/certificate auth/ldap auth/oidc auth/session auth/trust auth/robot auth/token meta
 	local guard

@@ -10,6 +10,7 @@
 // below its own, and deps_test.go fails on anything else:
 //
 //	oci          the words: names, tags, digests, manifests, errors, and their parsers
+//	job          what one node at a time does now and then
 //	registry     what a registry can do, as interfaces
 //	blob         where bytes live, as an interface
 //	auth         who: identities, credentials, the verifier in front of all backends

@@ -178,7 +178,7 @@ func (a *adoption) putBlobs(ctx context.Context, list []meta.Blob) error {
 		part := list[i:min(i+adoptedAtOnce, len(list))]
 		err := a.change(ctx, func(tx *meta.Tx) error {
 			for _, b := range part {
-				if _, err := a.putBlob(tx, b); err != nil {
+				if _, err := a.putBlob(tx, b); err != nil && !errors.Is(err, meta.ErrNotExist) {
 					return err
 				}
 			}
@@ -199,9 +199,16 @@ func (a *adoption) putBlobs(ctx context.Context, list []meta.Blob) error {
 
 // putBlob writes the row of bytes that stand under b.Key. The registry's own,
 // under another key, stay; where a file was replaced, what is known of it is that
-// of the new one.
+// of the new one. Errors: meta.ErrNotExist, when the sweep is about to delete the
+// bytes and there are no others.
 func (a *adoption) putBlob(tx *meta.Tx, b meta.Blob) (meta.Blob, error) {
 	now := a.r.o.Now()
+	if gone, err := tx.IsDeleted(b.Key); err != nil || gone {
+		if err == nil {
+			b, err = tx.Blob(b.Digest)
+		}
+		return b, err
+	}
 	there, err := tx.PutBlob(b, "", now)
 	switch {
 	case err != nil || there.Key != b.Key:

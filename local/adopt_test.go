@@ -535,3 +535,23 @@ func TestAdoptFromMemory(t *testing.T) {
 	wantManifest(t, r, "a/b", tagged("V1"), document)
 	wantBlob(t, r, "a/b", "one")
 }
+
+// TestBytesThatHaveToGoAreNotAdopted: between the row of an adopted blob and its
+// bytes the sweep may be interrupted.
+func TestBytesThatHaveToGoAreNotAdopted(t *testing.T) {
+	r := openRegistry(t, memory.New(), openDB(t), Options{})
+	b := meta.Blob{Digest: digest("b"), Size: 1, Key: layout.BlobPath(digest("b"))}
+	a := &adoption{r: r}
+	err := r.db.Update(t.Context(), func(tx *meta.Tx) error {
+		if err := tx.DeleteObject(b.Key, 1, r.o.Now()); err != nil {
+			return err
+		}
+		if _, err := a.putBlob(tx, b); !errors.Is(err, meta.ErrNotExist) {
+			t.Errorf("putBlob = %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"berth/blob"
 	"berth/meta"
@@ -170,6 +171,9 @@ func (u *upload) name(ctx context.Context, b meta.Blob, damaged string) (meta.Bl
 		if named, err = settleBlob(tx, b, damaged, now); err != nil {
 			return err
 		}
+		if err := u.checkKept(tx, named, now); err != nil {
+			return err
+		}
 		return tx.LinkBlob(u.row.Repository, named, now)
 	})
 	if err != nil {
@@ -181,4 +185,17 @@ func (u *upload) name(ctx context.Context, b meta.Blob, damaged string) (meta.Bl
 	}
 	u.r.healed(ctx, b, damaged)
 	return named, nil
+}
+
+// checkKept refuses bytes that the sweep has given up: those of an upload that
+// lasts for days in one request, and that no row knows.
+func (u *upload) checkKept(tx *meta.Tx, named meta.Blob, now time.Time) error {
+	if named.Key != u.row.Key || now.Sub(u.row.Created) < u.r.o.Grace {
+		return nil
+	}
+	gone, err := tx.IsDeleted(named.Key)
+	if err == nil && gone {
+		err = unknownUpload()
+	}
+	return err
 }

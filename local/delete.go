@@ -26,6 +26,9 @@ func (r *Registry) DeleteManifest(ctx context.Context, repo oci.Name, d oci.Dige
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
 		id, err := tx.Repository(repo)
 		if err == nil {
+			err = tx.LoseParent(id, d, r.o.Now())
+		}
+		if err == nil {
 			_, err = tx.DeleteManifest(id, d)
 		}
 		return orNoManifest(err)
@@ -37,6 +40,9 @@ func (r *Registry) DeleteTag(ctx context.Context, repo oci.Name, t oci.Tag) erro
 	defer r.manifests.hold(manifestName{repo, oci.Reference{Tag: t}})()
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
 		id, err := tx.Repository(repo)
+		if err == nil {
+			err = tx.LoseTag(id, t, "", r.o.Now())
+		}
 		if err == nil {
 			err = tx.DeleteTag(id, t)
 		}
@@ -53,17 +59,4 @@ func orNoManifest(err error) error {
 
 func noManifest() error {
 	return oci.Errorf(oci.ManifestUnknown, "there is no such manifest in the repository")
-}
-
-// DeleteRepository implements registry.Deleter.
-func (r *Registry) DeleteRepository(ctx context.Context, repo oci.Name) error {
-	defer r.manifests.holdAll()()
-	defer r.blobs.holdAll()()
-	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
-		err := tx.DeleteRepository(repo)
-		if errors.Is(err, meta.ErrNotExist) {
-			err = noRepository()
-		}
-		return err
-	}))
 }

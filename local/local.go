@@ -40,12 +40,16 @@ type Options struct {
 	// Adopting lets Open take a store that holds data of Distribution's, for
 	// Adopt.
 	Adopting bool
-	Log      *slog.Logger // slog.Default()
+	// Grace is how long the sweep leaves alone what nothing needs; 24 hours. All
+	// nodes must have the same.
+	Grace time.Duration
+	Log   *slog.Logger // slog.Default()
 }
 
 const (
 	defaultMaxOpenUploads = 1000
 	defaultUploadIdle     = 24 * time.Hour
+	defaultGrace          = 24 * time.Hour
 
 	cachedNames         = 10_000  // blobs and manifests of repositories, each
 	cachedManifestBytes = 8 << 20 // bytes of manifests
@@ -60,12 +64,13 @@ type Registry struct {
 	db    *meta.DB
 	o     Options
 
-	blobs     *cache[blobName, meta.Blob]
+	blobs     *cache[blobName, foundBlob]
 	manifests *cache[manifestName, meta.Manifest]
 	bytes     *cache[oci.Digest, []byte]
 	absent    *cache[oci.Digest, struct{}] // digests that no row has
 	saved     *cache[string, int]          // by owner: uploads that have a row
 	damaged   *cache[string, string]       // key -> the stamp under which its bytes were found to be wrong
+	pulls     pulls
 
 	mu       sync.Mutex
 	writers  map[string]*upload // by ID: who writes now
@@ -107,6 +112,9 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 	if o.UploadIdle == 0 {
 		o.UploadIdle = defaultUploadIdle
 	}
+	if o.Grace == 0 {
+		o.Grace = defaultGrace
+	}
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
@@ -114,7 +122,7 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 		store:     store,
 		db:        db,
 		o:         o,
-		blobs:     newCache[blobName, meta.Blob](cachedNames, nil),
+		blobs:     newCache[blobName, foundBlob](cachedNames, nil),
 		manifests: newCache[manifestName, meta.Manifest](cachedNames, nil),
 		bytes:     newCache[oci.Digest](cachedManifestBytes, func(b []byte) int64 { return int64(len(b)) }),
 		absent:    newCache[oci.Digest, struct{}](rememberedAbsent, nil),

@@ -13,13 +13,14 @@ import (
 // cannot be mounted.
 func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Digest) (oci.Descriptor, error) {
 	var b meta.Blob
-	var linked bool
+	var leased bool // it is there, and stays
+	now := r.o.Now()
 	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
 		if b, err = source(tx, from, d); err != nil {
 			return err
 		}
 		there, err := tx.BlobPlace(repo, d)
-		linked = there.Linked
+		leased = there.Linked && (there.Needed || there.Leased.Add(r.o.Grace/leasePart).After(now))
 		return err
 	})
 	if err != nil {
@@ -32,10 +33,9 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Dig
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
-	if err := c.object.Close(); err != nil || linked {
+	if err := c.object.Close(); err != nil || leased {
 		return describeBlob(b), err
 	}
-	now := r.o.Now()
 	err = r.db.Grow(ctx, func(tx *meta.Tx) error {
 		if b, err = source(tx, from, d); err != nil {
 			return err

@@ -13,11 +13,16 @@ import (
 
 // Blob implements registry.Reader.
 func (r *Registry) Blob(ctx context.Context, repo oci.Name, d oci.Digest) (registry.Content, error) {
-	row, err := r.blobs.load(blobName{repo, d}, func() (meta.Blob, error) { return r.findBlob(ctx, repo, d) })
-	if err != nil {
-		return nil, err
+	name := blobName{repo, d}
+	b, known, before := r.blobs.look(name)
+	if !known || !r.o.Now().Before(b.until) {
+		var err error
+		if b, err = r.findBlob(ctx, repo, d); err != nil {
+			return nil, err
+		}
+		r.blobs.learn(name, b, before)
 	}
-	c, err := r.openBlob(ctx, row)
+	c, err := r.openBlob(ctx, b.Blob)
 	if errors.Is(err, errDamaged) {
 		return nil, noBlob()
 	}
@@ -27,9 +32,10 @@ func (r *Registry) Blob(ctx context.Context, repo oci.Name, d oci.Digest) (regis
 	return c, nil
 }
 
-// findBlob returns the row of a blob of repo. It remembers a digest that no
-// repository has: who asks for it is about to push it.
-func (r *Registry) findBlob(ctx context.Context, repo oci.Name, d oci.Digest) (meta.Blob, error) {
+// findBlob returns the row of a blob of repo, with a lease. It remembers a digest
+// that no repository has: who asks for it is about to push it.
+func (r *Registry) findBlob(ctx context.Context, repo oci.Name, d oci.Digest) (foundBlob, error) {
+	now := r.o.Now()
 	_, _, before := r.absent.look(d)
 	var p meta.BlobPlace
 	err := r.db.Lookup(ctx, func(tx *meta.Tx) (err error) {
@@ -37,15 +43,17 @@ func (r *Registry) findBlob(ctx context.Context, repo oci.Name, d oci.Digest) (m
 		return err
 	})
 	switch {
-	case err != nil || p.Linked:
-		return p.Blob, err
+	case err != nil:
+		return foundBlob{}, err
+	case p.Linked:
+		return r.lease(ctx, repo, p, now)
 	case !p.Exists:
 		r.absent.learn(d, struct{}{}, before)
 	}
 	if !p.Repository {
-		return p.Blob, noRepository()
+		return foundBlob{}, noRepository()
 	}
-	return p.Blob, noBlob()
+	return foundBlob{}, noBlob()
 }
 
 func noBlob() error { return oci.Errorf(oci.BlobUnknown, "there is no such blob in the repository") }
@@ -126,6 +134,7 @@ func (r *Registry) Manifest(ctx context.Context, repo oci.Name, ref oci.Referenc
 	if err != nil {
 		return nil, err
 	}
+	r.pulls.note(blobName{repo, m.Digest}, r.o.Now())
 	data, err := r.manifestBytes(ctx, m.Blob)
 	if errors.Is(err, errDamaged) {
 		r.manifests.hold(name)()

@@ -33,22 +33,27 @@ type BlobPlace struct {
 	Exists     bool // in any repository
 	Linked     bool // in this one, where it can be read
 	Repository bool // there is such a repository
+	// Needed: a manifest of the repository names it. Leased is the lease of a
+	// link, which keeps one that is not needed.
+	Needed bool
+	Leased time.Time
 }
 
 // BlobPlace looks for the blob in the repository. What is not there is not an
 // error.
 func (tx *Tx) BlobPlace(repo oci.Name, d oci.Digest) (BlobPlace, error) {
-	var id, size sql.NullInt64
+	var id, size, leased sql.NullInt64
 	var key, stamp sql.NullString
 	var p BlobPlace
 	err := tx.row("find blob of repository", `
-		SELECT r.id IS NOT NULL, b.id, b.size, b.object_key, b.stamp, l.blob_id IS NOT NULL
+		SELECT r.id IS NOT NULL, b.id, b.size, b.object_key, b.stamp, l.blob_id IS NOT NULL, l.created,
+			EXISTS (SELECT 1 FROM manifest_references m WHERE m.child = $1 AND m.repository_id = r.id AND m.kind <> 'subject')
 		FROM (SELECT 1) AS one
 		LEFT JOIN repositories r ON r.name = $2
 		LEFT JOIN blobs b ON b.digest = $1
 		LEFT JOIN repository_blobs l ON l.blob_id = b.id AND l.repository = $2`,
-		[]any{string(d), string(repo)}, &p.Repository, &id, &size, &key, &stamp, &p.Linked)
-	p.Exists = id.Valid
+		[]any{string(d), string(repo)}, &p.Repository, &id, &size, &key, &stamp, &p.Linked, &leased, &p.Needed)
+	p.Exists, p.Leased = id.Valid, fromMicros(leased.Int64)
 	p.Blob = Blob{ID: id.Int64, Digest: d, Size: size.Int64, Key: key.String, Stamp: stamp.String}
 	return p, err
 }
@@ -83,12 +88,11 @@ func (tx *Tx) SetBlobStamp(d oci.Digest, key, stamp string) error {
 }
 
 // LinkBlob lets the blob be read in the repository, which is made where it is
-// not there.
+// not there. Where it can be read already, its lease moves on.
 func (tx *Tx) LinkBlob(repo oci.Name, b Blob, now time.Time) error {
 	n, err := tx.exec("add blob to repository", `
 		INSERT INTO repository_blobs (blob_id, repository, created)
-		SELECT CAST($1 AS BIGINT), name, CAST($3 AS BIGINT) FROM repositories WHERE name = $2
-		ON CONFLICT (blob_id, repository) DO NOTHING`, b.ID, string(repo), micros(now))
+		SELECT CAST($1 AS BIGINT), name, CAST($3 AS BIGINT) FROM repositories WHERE name = $2`+renewed, b.ID, string(repo), micros(now))
 	if err != nil || n > 0 {
 		return err
 	}
@@ -96,10 +100,14 @@ func (tx *Tx) LinkBlob(repo oci.Name, b Blob, now time.Time) error {
 		return err
 	}
 	_, err = tx.exec("add blob to repository", `
-		INSERT INTO repository_blobs (blob_id, repository, created) VALUES ($1, $2, $3)
-		ON CONFLICT (blob_id, repository) DO NOTHING`, b.ID, string(repo), micros(now))
+		INSERT INTO repository_blobs (blob_id, repository, created) VALUES ($1, $2, $3)`+renewed, b.ID, string(repo), micros(now))
 	return err
 }
+
+// renewed moves the lease of a link that is there, and never back.
+const renewed = `
+		ON CONFLICT (blob_id, repository) DO UPDATE SET created =
+			CASE WHEN repository_blobs.created > excluded.created THEN repository_blobs.created ELSE excluded.created END`
 
 // UnlinkBlob takes the blob from the repository. Errors: ErrNotExist.
 func (tx *Tx) UnlinkBlob(repo oci.Name, d oci.Digest) error {

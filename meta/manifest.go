@@ -77,8 +77,8 @@ func (tx *Tx) ManifestSizes(repo RepositoryID, digests []oci.Digest) (map[oci.Di
 	return found, nil
 }
 
-// PutManifest makes the manifest with its references, if it is not there.
-// m.Blob must have its ID.
+// PutManifest makes the manifest with its references, or notes that it was pushed
+// again. m.Blob must have its ID.
 func (tx *Tx) PutManifest(repo RepositoryID, m Manifest, children []Child, now time.Time) error {
 	var annotations sql.NullString
 	if len(m.Annotations) > 0 {
@@ -89,12 +89,16 @@ func (tx *Tx) PutManifest(repo RepositoryID, m Manifest, children []Child, now t
 		annotations = sql.NullString{String: string(data), Valid: true}
 	}
 	n, err := tx.exec("write manifest", `
-		INSERT INTO manifests (repository_id, digest, blob_id, media_type, artifact_type, size, subject, annotations, created)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (repository_id, digest) DO NOTHING`,
+		INSERT INTO manifests (repository_id, digest, blob_id, media_type, artifact_type, size, subject, annotations, created, updated)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9) ON CONFLICT (repository_id, digest) DO NOTHING`,
 		int64(repo), string(m.Digest), m.Blob.ID, m.MediaType, m.ArtifactType, m.Size,
 		sql.NullString{String: string(m.Subject), Valid: m.Subject != ""}, annotations, micros(now))
-	if err != nil || n == 0 {
+	if err != nil {
 		return err
+	}
+	if n == 0 {
+		return tx.execOne("note another push of a manifest", `UPDATE manifests SET updated = $3 WHERE repository_id = $1 AND digest = $2`,
+			int64(repo), string(m.Digest), micros(now))
 	}
 	references := make([]reference, 0, len(children)+1)
 	for _, c := range children {

@@ -16,6 +16,9 @@ func (tx *Tx) Tag(repo RepositoryID, t oci.Tag) (oci.Digest, error) {
 
 // PutTag lets the tag name a manifest of the repository.
 func (tx *Tx) PutTag(repo RepositoryID, t oci.Tag, d oci.Digest, now time.Time) error {
+	if err := tx.LoseTag(repo, t, d, now); err != nil {
+		return err
+	}
 	_, err := tx.exec("write tag", `
 		INSERT INTO tags (repository_id, name, digest, updated) VALUES ($1, $2, $3, $4)
 		ON CONFLICT (repository_id, name) DO UPDATE SET digest = excluded.digest, updated = excluded.updated`,

@@ -1,0 +1,83 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"berth/meta"
+)
+
+const (
+	// pullStep is how exactly it is known when a manifest was last read.
+	pullStep = time.Hour
+	// pullBatch is how many of these times one transaction writes, and maxPulls
+	// how many are remembered.
+	pullBatch = 200
+	maxPulls  = 100_000
+)
+
+// pulls gathers when manifests were read. The zero value is empty.
+type pulls struct {
+	mu      sync.RWMutex
+	noted   map[blobName]time.Time // also those that were written
+	waiting []meta.Pull
+}
+
+// note notes a pull, at most one of each manifest in a pullStep.
+func (p *pulls) note(name blobName, now time.Time) {
+	p.mu.RLock()
+	last, known := p.noted[name]
+	p.mu.RUnlock()
+	if known && now.Sub(last) < pullStep {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.noted == nil || len(p.noted) >= maxPulls {
+		p.noted = make(map[blobName]time.Time)
+	}
+	if len(p.waiting) < maxPulls {
+		p.noted[name] = now
+		p.waiting = append(p.waiting, meta.Pull{Repository: name.repo, Digest: name.digest, Time: now})
+	}
+}
+
+// take returns what was not written yet.
+func (p *pulls) take() []meta.Pull {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := p.waiting
+	p.waiting = nil
+	return list
+}
+
+// putBack is for what could not be written.
+func (p *pulls) putBack(list []meta.Pull) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting = append(list, p.waiting...)
+}
+
+// WritePulls writes when manifests were last read.
+func (r *Registry) WritePulls(ctx context.Context) error {
+	list := r.pulls.take()
+	for len(list) > 0 {
+		n := min(len(list), pullBatch)
+		err := r.db.Grow(ctx, func(tx *meta.Tx) error {
+			for _, p := range list[:n] {
+				if err := tx.NotePull(p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			r.pulls.putBack(list)
+			return fmt.Errorf("note when manifests were read: %w", err)
+		}
+		list = list[n:]
+	}
+	return nil
+}
