@@ -57,9 +57,9 @@ func (o *object) Range(ctx context.Context, off, n int64) (io.ReadCloser, error)
 		}
 		return io.NopCloser(bytes.NewReader(nil)), nil
 	}
-	r := &reader{object: o, ctx: ctx, off: off, n: n}
+	r := &reader{store: o.store, name: o.store.name(o.key), stamp: o.info.Stamp, ctx: ctx, off: off, n: n}
 	if err := r.open(); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read blob %s: %w", o.key, err)
 	}
 	return r, nil
 }
@@ -79,21 +79,20 @@ func (o *object) look(ctx context.Context) error {
 // A reader reads a range, and where the connection breaks it goes on with
 // another one: the bytes are the same.
 type reader struct {
-	object *object
-	ctx    context.Context
-	off, n int64         // what is still to be read
-	body   io.ReadCloser // nil when there is none
-	tries  int           // in a row, without a byte
+	store       *Store
+	name, stamp string
+	ctx         context.Context
+	off, n      int64         // what is still to be read
+	body        io.ReadCloser // nil when there is none
+	tries       int           // in a row, without a byte
 }
 
 func (r *reader) open() (err error) {
-	o := r.object
-	r.body, err = o.store.bucket.Get(r.ctx, o.store.name(o.key), o.info.Stamp, r.off, r.n)
-	if err != nil {
-		r.body = nil
-		return fmt.Errorf("read blob %s: %w", o.key, err)
+	body, err := r.store.bucket.Get(r.ctx, r.name, r.stamp, r.off, r.n)
+	if err == nil {
+		r.body = body
 	}
-	return nil
+	return err
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -104,7 +103,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	for len(p) > 0 {
 		if r.body == nil {
 			if err := r.open(); err != nil {
-				return 0, err
+				return 0, fmt.Errorf("read object %s: %w", r.name, err)
 			}
 		}
 		n, err := r.body.Read(p)
@@ -127,7 +126,7 @@ func (r *reader) broken(err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("read blob %s: %w", r.object.key, err)
+	return fmt.Errorf("read object %s: %w", r.name, err)
 }
 
 func (r *reader) Close() error {

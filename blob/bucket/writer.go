@@ -118,14 +118,11 @@ func (w *writer) readTail(ctx context.Context, st state) error {
 		_, err := w.store.bucket.Stat(ctx, name)
 		return stale(err)
 	}
-	rc, err := w.store.bucket.Get(ctx, name, "", 0, n)
-	if err != nil {
-		return stale(err)
-	}
-	defer rc.Close()
+	r := &reader{store: w.store, name: name, ctx: ctx, n: n}
+	defer r.Close()
 	w.rest = w.rest[:n]
-	_, err = io.ReadFull(rc, w.rest)
-	return err
+	_, err := io.ReadFull(r, w.rest)
+	return stale(err)
 }
 
 func stale(err error) error {
