@@ -25,10 +25,10 @@ const floors = `
 // forbidden holds what no arrangement of floors may allow: the gate and the
 // server reach a database or a driver only through interfaces.
 var forbidden = map[string][]string{
-	"server": {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql"},
-	"admin":  {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql"},
-	"web":    {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql"},
-	"guard":  {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "database/sql", "net/http"},
+	"server": {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "blob/gcs", "blob/azure", "database/sql"},
+	"admin":  {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "blob/gcs", "blob/azure", "database/sql"},
+	"web":    {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "blob/gcs", "blob/azure", "database/sql"},
+	"guard":  {"meta", "local", "blob/disk", "blob/memory", "blob/s3", "blob/gcs", "blob/azure", "database/sql", "net/http"},
 	"access": {"net/http", "database/sql", "net", "os"},
 	"oci":    {"net/http", "database/sql", "net", "os"},
 }
