@@ -78,7 +78,13 @@ func (c *blobContent) File() (*os.File, bool) {
 }
 
 // URL implements registry.Content. What has to be checked has no address.
-func (c *blobContent) URL(context.Context) (string, error) { return "", nil }
+func (c *blobContent) URL(ctx context.Context) (string, error) {
+	lifetime := c.r.o.URLLifetime
+	if lifetime == 0 || !c.whole {
+		return "", nil
+	}
+	return c.r.store.URL(ctx, c.row.Key, lifetime)
+}
 
 // Close implements registry.Content. It notes what was learned of the bytes.
 func (c *blobContent) Close() error {

@@ -37,6 +37,9 @@ type Options struct {
 	// instead of being made durable at once. A crash loses them, and nothing
 	// that was committed; another process cannot go on with them. None when 0.
 	KeptUploads int
+	// URLLifetime is how long an address of the store is good that a client is
+	// sent to for a blob; none is given out when 0.
+	URLLifetime time.Duration
 	// Adopting lets Open take a store that holds data of Distribution's, for
 	// Adopt.
 	Adopting bool

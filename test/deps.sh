@@ -16,6 +16,7 @@ unpacked="docker-registry"
 
 tools="
 github.com/distribution/distribution/v3/cmd/registry@v3.1.2
+github.com/fsouza/fake-gcs-server@v1.56.1
 github.com/google/go-containerregistry/cmd/crane@v0.22.1
 github.com/regclient/regclient/cmd/regctl@v0.11.7
 oras.land/oras/cmd/oras@v1.3.6
@@ -26,7 +27,7 @@ golang.org/x/vuln/cmd/govulncheck@v1.9.0
 honnef.co/go/tools/cmd/staticcheck@v0.8.2
 "
 
-modules="oidc-provider@9.13.3"
+modules="oidc-provider@9.13.3 azurite@3.35.0"
 
 case ${1:-} in
 "") ;;

@@ -192,10 +192,14 @@ func (c *Config) basicOnly() bool {
 }
 
 // dataDir returns where the lock, the local socket and, unless it has a place
-// of its own, the database are, or "" where all goes with the process.
+// of its own, the database are, or "" where all goes with the process. With the
+// bytes in an object store, that is beside the database.
 func (c *Config) dataDir() string {
 	if f := c.Storage.Filesystem; f != nil {
 		return f.RootDirectory
+	}
+	if path := c.Metadata.SQLite.Path; path != "" && c.isRemote() {
+		return filepath.Dir(path)
 	}
 	return ""
 }

@@ -54,7 +54,7 @@ func (c *Config) setDefaults() {
 	if f := c.Storage.Filesystem; f != nil {
 		setDefault(&f.RootDirectory, defaultRoot)
 	}
-	if c.Metadata.Postgres == nil && c.Storage.Inmemory == nil {
+	if c.Metadata.Postgres == nil && c.Storage.Filesystem != nil {
 		c.Metadata.SQLite.Path = c.databasePath()
 	}
 	if c.Auth.Htpasswd.Path != "" {
@@ -121,12 +121,7 @@ func (c *Config) check(d *document) error {
 	if platforms := c.Validation.Manifests.Indexes.Platforms; platforms != "" && !strings.EqualFold(platforms, "all") {
 		add("validation.manifests.indexes.platforms", "%s is not available yet", strconv.Quote(platforms))
 	}
-	if given := c.driversGiven(); len(given) > 1 {
-		add("storage", "it names more than one driver: %s", strings.Join(given, ", "))
-	}
-	if c.Storage.Inmemory != nil && c.Metadata.SQLite.Path != "" {
-		add("metadata.sqlite", "with storage.inmemory the metadata goes with the process too: leave it out")
-	}
+	c.checkStorage(add)
 	for i, r := range c.Access {
 		if r.Effect != "" {
 			oneOf(fmt.Sprintf("access.%d.effect", i), r.Effect, "allow", "deny")
@@ -243,6 +238,9 @@ func (c *Config) warnings() (warnings []string) {
 	}
 	if c.Storage.Maintenance.UploadPurging != nil {
 		warnings = append(warnings, "storage.maintenance.uploadpurging has no effect: an upload that is idle for 24 hours is removed")
+	}
+	if g := c.Storage.GCS; g != nil {
+		warnings = append(warnings, g.warnings()...)
 	}
 	if c.accessGiven && len(c.Access) == 0 {
 		warnings = append(warnings, "access is empty: nobody may do anything")

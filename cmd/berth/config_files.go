@@ -117,6 +117,12 @@ func (c *Config) fileParts(log *slog.Logger) []filePart {
 	for i := range c.Auth.Trust {
 		parts = append(parts, c.trustParts(i, log)...)
 	}
+	if g := c.Storage.GCS; g != nil && g.KeyFile != "" {
+		parts = append(parts, filePart{files: [][2]string{{"storage.gcs.keyfile", g.KeyFile}}, open: func() (string, error) {
+			_, err := g.open(log)
+			return "", err
+		}})
+	}
 	return append(parts, c.outsidePart(log)...)
 }
 

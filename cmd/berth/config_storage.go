@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"berth/auth"
@@ -12,8 +13,8 @@ type storageConfig struct {
 	Inmemory   *struct{}         `yaml:"inmemory,omitempty"`
 	S3         *s3Config         `yaml:"s3,omitempty" config:"later"`
 	S3AWS      *s3Config         `yaml:"s3aws,omitempty" config:"later"`
-	GCS        *gcsConfig        `yaml:"gcs,omitempty" config:"later"`
-	Azure      *azureConfig      `yaml:"azure,omitempty" config:"later"`
+	GCS        *gcsConfig        `yaml:"gcs,omitempty"`
+	Azure      *azureConfig      `yaml:"azure,omitempty"`
 	Swift      *anyConfig        `yaml:"swift,omitempty" config:"never"`
 	OSS        *anyConfig        `yaml:"oss,omitempty" config:"never"`
 
@@ -89,42 +90,43 @@ type s3Config struct {
 	LogS3APIResponseHeaders     any         `yaml:"logs3apiresponseheaders,omitempty"`
 }
 
-type gcsConfig struct {
-	Bucket  string `yaml:"bucket,omitempty"`
-	KeyFile string `yaml:"keyfile,omitempty"`
-	// Credentials are those of a service account, as its key file has them.
-	Credentials    map[string]auth.Secret `yaml:"credentials,omitempty"`
-	RootDirectory  string                 `yaml:"rootdirectory,omitempty"`
-	ChunkSize      int64                  `yaml:"chunksize,omitempty"`
-	UserAgent      string                 `yaml:"useragent,omitempty"`
-	MaxConcurrency int                    `yaml:"maxconcurrency,omitempty"`
-}
-
-type azureConfig struct {
-	AccountName      string      `yaml:"accountname,omitempty"`
-	AccountKey       auth.Secret `yaml:"accountkey,omitempty"`
-	ConnectionString auth.Secret `yaml:"connectionstring,omitempty"`
-	Container        string      `yaml:"container,omitempty"`
-	Credentials      struct {
-		Type     string      `yaml:"type,omitempty"`
-		ClientID string      `yaml:"clientid,omitempty"`
-		TenantID string      `yaml:"tenantid,omitempty"`
-		Secret   auth.Secret `yaml:"secret,omitempty"`
-	} `yaml:"credentials,omitempty"`
-	Realm           string        `yaml:"realm,omitempty"`
-	ServiceURL      string        `yaml:"serviceurl,omitempty"`
-	RootDirectory   string        `yaml:"rootdirectory,omitempty"`
-	MaxRetries      int           `yaml:"max_retries,omitempty"`
-	RetryDelay      time.Duration `yaml:"retry_delay,omitempty"`
-	SkipVerify      bool          `yaml:"skipverify,omitempty"`
-	CopyStatusRetry any           `yaml:"copy_status_poll_max_retry,omitempty"`
-	CopyStatusDelay any           `yaml:"copy_status_poll_delay,omitempty"`
-}
-
 // storageDriver names the driver.
 func (c *Config) storageDriver() string {
-	if c.Storage.Inmemory != nil {
+	switch s := c.Storage; {
+	case s.Inmemory != nil:
 		return "inmemory"
+	case s.S3 != nil, s.S3AWS != nil:
+		return "s3"
+	case s.GCS != nil:
+		return "gcs"
+	case s.Azure != nil:
+		return "azure"
 	}
 	return "filesystem"
+}
+
+// isRemote reports whether the bytes are in an object store.
+func (c *Config) isRemote() bool {
+	driver := c.storageDriver()
+	return driver != "inmemory" && driver != "filesystem"
+}
+
+// checkStorage checks what goes for the drivers.
+func (c *Config) checkStorage(add func(path, format string, args ...any)) {
+	if given := c.driversGiven(); len(given) > 1 {
+		add("storage", "it names more than one driver: %s", strings.Join(given, ", "))
+		return
+	}
+	if c.Storage.Inmemory != nil && c.Metadata.SQLite.Path != "" {
+		add("metadata.sqlite", "with storage.inmemory the metadata goes with the process too: leave it out")
+	}
+	if c.isRemote() && c.Metadata.SQLite.Path == "" && c.Metadata.Postgres == nil {
+		add("storage", "%s keeps no metadata: name a file of this machine's in metadata.sqlite.path", c.storageDriver())
+	}
+	if g := c.Storage.GCS; g != nil {
+		g.check(add)
+	}
+	if a := c.Storage.Azure; a != nil {
+		a.check(add)
+	}
 }

@@ -26,7 +26,9 @@ import (
 	"berth/auth/token"
 	"berth/auth/trust"
 	"berth/blob"
+	"berth/blob/azure"
 	"berth/blob/disk"
+	"berth/blob/gcs"
 	"berth/blob/memory"
 	"berth/local"
 	"berth/meta"
@@ -109,7 +111,7 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		return err
 	}
 	c.closers = append(c.closers, c.lock.Close)
-	store, closeStore, err := openStore(cfg)
+	store, closeStore, err := openStore(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -121,14 +123,15 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		return err
 	}
 	c.closers = append(c.closers, c.db.Close)
-	if c.registry, err = local.Open(ctx, store, c.db, local.Options{Log: log, KeptUploads: keptUploads}); err != nil {
+	if c.registry, err = local.Open(ctx, store, c.db, cfg.registryOptions(log)); err != nil {
 		return err
 	}
 	return nil
 }
 
 // openStore is the table of drivers.
-func openStore(cfg *Config) (blob.Store, func() error, error) {
+func openStore(ctx context.Context, cfg *Config, log *slog.Logger) (store blob.Store, closeStore func() error, err error) {
+	nothing := func() error { return nil }
 	switch driver := cfg.storageDriver(); driver {
 	case "filesystem":
 		store, err := disk.Open(cfg.dataDir())
@@ -137,10 +140,31 @@ func openStore(cfg *Config) (blob.Store, func() error, error) {
 		}
 		return store, store.Close, nil
 	case "inmemory":
-		return memory.New(), func() error { return nil }, nil
+		return memory.New(), nothing, nil
+	case "gcs":
+		o, err := cfg.Storage.GCS.open(log)
+		if err == nil {
+			store, err = gcs.Open(ctx, o)
+		}
+		return store, nothing, err
+	case "azure":
+		store, err = azure.Open(ctx, cfg.Storage.Azure.options(log))
+		return store, nothing, err
 	default:
 		return nil, nil, fmt.Errorf("storage.%s: not available yet", driver)
 	}
+}
+
+// registryOptions returns how the registry uses its store.
+func (c *Config) registryOptions(log *slog.Logger) local.Options {
+	o := local.Options{Log: log, KeptUploads: keptUploads}
+	if c.isRemote() {
+		o.KeptUploads = keptRemoteUploads
+	}
+	if !c.Storage.Redirect.Disable {
+		o.URLLifetime = urlLifetime
+	}
+	return o
 }
 
 // openGate is the table of authenticators, in the order in which they are asked.

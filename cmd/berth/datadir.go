@@ -22,11 +22,11 @@ var errLocked = errors.New("another berth holds this data directory")
 // the file is closed. Errors: errLocked.
 func lockData(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory that storage.filesystem.rootdirectory names: %w", err)
+		return nil, fmt.Errorf("make the data directory, which storage.filesystem.rootdirectory names, or metadata.sqlite.path with an object store: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("open the lock of the data directory that storage.filesystem.rootdirectory names: %w", err)
+		return nil, fmt.Errorf("open the lock of the data directory, which storage.filesystem.rootdirectory names, or metadata.sqlite.path with an object store: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()

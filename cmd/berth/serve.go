@@ -30,9 +30,14 @@ import (
 const (
 	reapInterval = time.Hour
 	// keptUploads is how many uploads wait in memory for their next request,
-	// and saveInterval how long they do before they are made durable.
-	keptUploads  = 256
-	saveInterval = 10 * time.Second
+	// and saveInterval how long they do before they are made durable. One on its
+	// way to an object store waits with up to 8 MiB of it.
+	keptUploads       = 256
+	keptRemoteUploads = 16
+	saveInterval      = 10 * time.Second
+	// urlLifetime is how long an address is good that a client is sent to for a
+	// blob in an object store: whoever has it has the blob.
+	urlLifetime = 20 * time.Minute
 )
 
 func newServeCommand() *cobra.Command {
