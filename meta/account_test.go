@@ -2,6 +2,7 @@ package meta
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 	"berth/auth/token"
 )
 
-func TestAccounts(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestAccounts(t *testing.T) { onEach(t, testAccounts) }
+
+func testAccounts(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Accounts()
 	a := account.Account{Name: "a", Hash: "h", Groups: []string{"g"}, Created: day, Updated: day}
 	b := account.Account{Name: "b", Hash: "h", Disabled: true, Created: day, Updated: day}
@@ -50,8 +53,10 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
-func TestDeletedAccountTakesItsTokens(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestDeletedAccountTakesItsTokens(t *testing.T) { onEach(t, testDeletedAccountTakesItsTokens) }
+
+func testDeletedAccountTakesItsTokens(t *testing.T, db *DB) {
+	ctx := t.Context()
 	for i, s := range []auth.Subject{{Provider: "accounts", Name: "a"}, {Provider: "accounts", Name: "b"}, {Provider: "ldap", Name: "a"}} {
 		id := string(rune('x' + i))
 		if err := db.Tokens().AddRefreshToken(ctx, token.RefreshToken{ID: id, Hash: []byte(id), Subject: s}); err != nil {
@@ -70,8 +75,10 @@ func TestDeletedAccountTakesItsTokens(t *testing.T) {
 	}
 }
 
-func TestRefreshTokens(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestRefreshTokens(t *testing.T) { onEach(t, testRefreshTokens) }
+
+func testRefreshTokens(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Tokens()
 	one := token.RefreshToken{ID: "1", Hash: []byte{1, 0}, Subject: auth.Subject{Provider: "p", Name: "a"}, Version: "v", Service: "s",
 		Client: "c", Addr: "127.0.0.1", Created: day, LastUsed: day}
@@ -109,8 +116,10 @@ func TestRefreshTokens(t *testing.T) {
 
 // TestRefreshTokensOfOneUser: the one more than a user may have takes the place
 // of that which was idle the longest, and of nobody else's.
-func TestRefreshTokensOfOneUser(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestRefreshTokensOfOneUser(t *testing.T) { onEach(t, testRefreshTokensOfOneUser) }
+
+func testRefreshTokensOfOneUser(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Tokens()
 	add := func(id string, s auth.Subject, used time.Time) {
 		t.Helper()
@@ -124,11 +133,16 @@ func TestRefreshTokensOfOneUser(t *testing.T) {
 	add("in use", a, day)
 	add("idle", a, day.Add(time.Second))
 	mustUpdate(t, db, func(tx *Tx) error { // as many as there may be
-		_, err := tx.exec("test", `
-			WITH RECURSIVE n(i) AS (SELECT 3 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
-			INSERT INTO refresh_tokens (id, hash, provider, name, version, service, client, addr, created, last_used)
-			SELECT 'more ' || i, 'more ' || i, 'p', 'a', '', '', '', '', $2, $2 FROM n`, token.MaxRefreshTokens, micros(day.Add(time.Minute)))
-		return err
+		for i := 3; i <= token.MaxRefreshTokens; i++ {
+			id := fmt.Sprint("more ", i)
+			_, err := tx.exec("test", `
+				INSERT INTO refresh_tokens (id, hash, provider, name, version, service, client, addr, created, last_used)
+				VALUES ($1, $2, 'p', 'a', '', '', '', '', $3, $3)`, id, []byte(id), micros(day.Add(time.Minute)))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err := store.TouchRefreshTokens(ctx, map[string]time.Time{"in use": day.Add(time.Hour)}); err != nil {
 		t.Fatal(err)
@@ -155,8 +169,10 @@ func TestRefreshTokensOfOneUser(t *testing.T) {
 	}
 }
 
-func TestSigningKeys(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestSigningKeys(t *testing.T) { onEach(t, testSigningKeys) }
+
+func testSigningKeys(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Tokens()
 	old, young := token.Key{ID: "z", Private: []byte{1}, Created: day}, token.Key{ID: "a", Private: []byte{2}, Created: day.Add(1e9)}
 	if err := errors.Join(store.AddKey(ctx, old), store.AddKey(ctx, young)); err != nil {

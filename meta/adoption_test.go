@@ -9,8 +9,9 @@ import (
 )
 
 // TestAdopted: what was noted last counts, per repository.
-func TestAdopted(t *testing.T) {
-	db := open(t)
+func TestAdopted(t *testing.T) { onEach(t, testAdopted) }
+
+func testAdopted(t *testing.T, db *DB) {
 	d, e := oci.DigestOf(oci.SHA256, nil), oci.DigestOf(oci.SHA512, nil)
 	mustUpdate(t, db, func(tx *Tx) error {
 		for _, a := range []Adoption{{"v1", d}, {"v1", e}, {string(d), d}} {

@@ -13,28 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"berth/oci"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
 var day = time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC)
-
-func open(t *testing.T) *DB {
-	t.Helper()
-	db, err := OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "berth.db"), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
-}
 
 func mustUpdate(t *testing.T, db *DB, fn func(*Tx) error) {
 	t.Helper()
@@ -107,7 +89,7 @@ func TestTablesOfTheFuture(t *testing.T) {
 	}
 	mustUpdate(t, db, func(tx *Tx) error {
 		_, err := tx.exec("test", `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)`)
-		return err
+		return errors.Join(err, tx.PutSetting(minimumSetting, "99998"))
 	})
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
@@ -211,9 +193,10 @@ func hold(db *DB) (release func() error) {
 	}
 }
 
-func TestUpdatesShareCommits(t *testing.T) {
+func TestUpdatesShareCommits(t *testing.T) { onEach(t, testUpdatesShareCommits) }
+
+func testUpdatesShareCommits(t *testing.T, db *DB) {
 	const n = 50
-	db := open(t)
 	release := hold(db)
 	var all sync.WaitGroup
 	for i := range n {
@@ -238,8 +221,9 @@ func TestUpdatesShareCommits(t *testing.T) {
 	}
 }
 
-func TestUpdatesThatFail(t *testing.T) {
-	db := open(t)
+func TestUpdatesThatFail(t *testing.T) { onEach(t, testUpdatesThatFail) }
+
+func testUpdatesThatFail(t *testing.T, db *DB) {
 	own := errors.New("mine")
 	canceled, cancel := context.WithCancel(t.Context())
 	release := hold(db)
@@ -276,8 +260,9 @@ func TestUpdatesThatFail(t *testing.T) {
 	}
 }
 
-func TestPanicReachesTheCaller(t *testing.T) {
-	db := open(t)
+func TestPanicReachesTheCaller(t *testing.T) { onEach(t, testPanicReachesTheCaller) }
+
+func testPanicReachesTheCaller(t *testing.T, db *DB) {
 	for name, call := range map[string]func(context.Context, func(*Tx) error) error{"Update": db.Update, "View": db.View} {
 		func() {
 			defer func() {
@@ -350,8 +335,9 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-func TestIgnoredErrorIsNotCommitted(t *testing.T) {
-	db := open(t)
+func TestIgnoredErrorIsNotCommitted(t *testing.T) { onEach(t, testIgnoredErrorIsNotCommitted) }
+
+func testIgnoredErrorIsNotCommitted(t *testing.T, db *DB) {
 	err := db.Update(t.Context(), func(tx *Tx) error {
 		_ = tx.PutSetting("a", "x")
 		_ = tx.PutTag(1, "latest", oci.DigestOf(oci.SHA256, nil), day) // no such repository
@@ -363,15 +349,17 @@ func TestIgnoredErrorIsNotCommitted(t *testing.T) {
 	}
 }
 
-func TestViewCannotWrite(t *testing.T) {
-	db := open(t)
+func TestViewCannotWrite(t *testing.T) { onEach(t, testViewCannotWrite) }
+
+func testViewCannotWrite(t *testing.T, db *DB) {
 	if err := db.View(t.Context(), func(tx *Tx) error { return tx.PutSetting("a", "x") }); err == nil {
 		t.Error("a View wrote")
 	}
 }
 
-func TestViewSeesOneState(t *testing.T) {
-	db := open(t)
+func TestViewSeesOneState(t *testing.T) { onEach(t, testViewSeesOneState) }
+
+func testViewSeesOneState(t *testing.T, db *DB) {
 	mustView(t, db, func(tx *Tx) error {
 		if _, err := tx.Setting("a"); !errors.Is(err, ErrNotExist) {
 			t.Errorf("Setting = %v", err)

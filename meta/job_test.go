@@ -10,8 +10,9 @@ import (
 )
 
 // TestLeases is a story of two nodes.
-func TestLeases(t *testing.T) {
-	db := open(t)
+func TestLeases(t *testing.T) { onEach(t, testLeases) }
+
+func testLeases(t *testing.T, db *DB) {
 	s, ctx := db.Leases(), t.Context()
 	take := func(holder string, at time.Duration, every time.Duration) (job.Lease, error) {
 		r := job.Request{Name: "gc", Holder: holder, Now: day.Add(at), TTL: time.Minute}
@@ -59,8 +60,10 @@ func wantDue(t *testing.T, take func(string, time.Duration, time.Duration) (job.
 	}
 }
 
-func TestAFailedJobIsNotDueForAWhile(t *testing.T) {
-	s := open(t).Leases()
+func TestAFailedJobIsNotDueForAWhile(t *testing.T) { onEach(t, testAFailedJobIsNotDueForAWhile) }
+
+func testAFailedJobIsNotDueForAWhile(t *testing.T, db *DB) {
+	s := db.Leases()
 	ctx := context.Background()
 	for _, tt := range []struct {
 		how   job.Ending

@@ -34,7 +34,10 @@ func putManifest(t *testing.T, db *DB, repo oci.Name, name string, m Manifest, c
 }
 
 func TestRepositoriesAreThoseWithManifests(t *testing.T) {
-	db := open(t)
+	onEach(t, testRepositoriesAreThoseWithManifests)
+}
+
+func testRepositoriesAreThoseWithManifests(t *testing.T, db *DB) {
 	for _, name := range []oci.Name{"a/b", "a", "a-b", "b", "c/d"} {
 		putManifest(t, db, name, "m", Manifest{})
 		putManifest(t, db, name, "m", Manifest{}) // again: counted once
@@ -74,8 +77,9 @@ func TestRepositoriesAreThoseWithManifests(t *testing.T) {
 	})
 }
 
-func TestDeletedRepositoryLeavesOthers(t *testing.T) {
-	db := open(t)
+func TestDeletedRepositoryLeavesOthers(t *testing.T) { onEach(t, testDeletedRepositoryLeavesOthers) }
+
+func testDeletedRepositoryLeavesOthers(t *testing.T, db *DB) {
 	for _, name := range []oci.Name{"a", "b"} {
 		id := putManifest(t, db, name, "m", Manifest{Subject: digest("s")}, Child{digest("l"), KindLayer})
 		mustUpdate(t, db, func(tx *Tx) error {
@@ -103,8 +107,9 @@ func TestDeletedRepositoryLeavesOthers(t *testing.T) {
 	})
 }
 
-func TestBlobPointsAtOtherBytes(t *testing.T) {
-	db := open(t)
+func TestBlobPointsAtOtherBytes(t *testing.T) { onEach(t, testBlobPointsAtOtherBytes) }
+
+func testBlobPointsAtOtherBytes(t *testing.T, db *DB) {
 	mustUpdate(t, db, func(tx *Tx) error {
 		old, err := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k1", Stamp: "s1"}, "", day)
 		kept, err2 := tx.PutBlob(Blob{Digest: digest("x"), Size: 1, Key: "k3", Stamp: "s3"}, "k2", day)
@@ -131,8 +136,9 @@ func TestBlobPointsAtOtherBytes(t *testing.T) {
 	})
 }
 
-func TestSizesOfManyDigests(t *testing.T) {
-	db := open(t)
+func TestSizesOfManyDigests(t *testing.T) { onEach(t, testSizesOfManyDigests) }
+
+func testSizesOfManyDigests(t *testing.T, db *DB) {
 	const n = chunkSize + 300
 	var asked []oci.Digest
 	mustUpdate(t, db, func(tx *Tx) error {
@@ -168,8 +174,9 @@ func TestSizesOfManyDigests(t *testing.T) {
 	})
 }
 
-func TestDeleteManifestTakesItsTags(t *testing.T) {
-	db := open(t)
+func TestDeleteManifestTakesItsTags(t *testing.T) { onEach(t, testDeleteManifestTakesItsTags) }
+
+func testDeleteManifestTakesItsTags(t *testing.T, db *DB) {
 	id := putManifest(t, db, "a", "one", Manifest{})
 	putManifest(t, db, "a", "two", Manifest{})
 	mustUpdate(t, db, func(tx *Tx) error {
@@ -200,8 +207,9 @@ func TestDeleteManifestTakesItsTags(t *testing.T) {
 	}
 }
 
-func TestTagsAreInByteOrder(t *testing.T) {
-	db := open(t)
+func TestTagsAreInByteOrder(t *testing.T) { onEach(t, testTagsAreInByteOrder) }
+
+func testTagsAreInByteOrder(t *testing.T, db *DB) {
 	id := putManifest(t, db, "a", "m", Manifest{})
 	want := strings.Fields("0.1.2 0.1.20 V1 _a v1 v1-a v1.a v1_a")
 	mustUpdate(t, db, func(tx *Tx) error {
@@ -232,8 +240,9 @@ func TestTagsAreInByteOrder(t *testing.T) {
 	}
 }
 
-func TestTagsReaching(t *testing.T) {
-	db := open(t)
+func TestTagsReaching(t *testing.T) { onEach(t, testTagsReaching) }
+
+func testTagsReaching(t *testing.T, db *DB) {
 	putManifest(t, db, "a", "image", Manifest{}, Child{digest("config"), KindConfig}, Child{digest("layer"), KindLayer})
 	putManifest(t, db, "a", "index", Manifest{}, Child{digest("image"), KindManifest})
 	putManifest(t, db, "a", "other", Manifest{}, Child{digest("layer"), KindLayer})
@@ -263,8 +272,9 @@ func TestTagsReaching(t *testing.T) {
 }
 
 // TestReferrersOutliveTheirSubject: it may be pushed again.
-func TestReferrersOutliveTheirSubject(t *testing.T) {
-	db := open(t)
+func TestReferrersOutliveTheirSubject(t *testing.T) { onEach(t, testReferrersOutliveTheirSubject) }
+
+func testReferrersOutliveTheirSubject(t *testing.T, db *DB) {
 	putManifest(t, db, "a", "signature", Manifest{Subject: digest("image")})
 	id := putManifest(t, db, "a", "image", Manifest{})
 	mustUpdate(t, db, func(tx *Tx) error { _, err := tx.DeleteManifest(id, digest("image")); return err })
@@ -288,8 +298,9 @@ func TestReferrersOutliveTheirSubject(t *testing.T) {
 	})
 }
 
-func TestReferrers(t *testing.T) {
-	db := open(t)
+func TestReferrers(t *testing.T) { onEach(t, testReferrers) }
+
+func testReferrers(t *testing.T, db *DB) {
 	var id RepositoryID
 	want := make(map[oci.Digest]oci.Descriptor)
 	for i := range 6 {
@@ -329,8 +340,9 @@ func TestReferrers(t *testing.T) {
 	}
 }
 
-func TestUploads(t *testing.T) {
-	db := open(t)
+func TestUploads(t *testing.T) { onEach(t, testUploads) }
+
+func testUploads(t *testing.T, db *DB) {
 	u := Upload{ID: "u", Repository: "a", Owner: "me", Key: "k", Algorithm: oci.SHA256, Created: day, Updated: day}
 	mustUpdate(t, db, func(tx *Tx) error { return tx.CreateUpload(u) })
 	var overtaken Upload

@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"strings"
 	"time"
 
 	"berth/oci"
@@ -69,12 +70,16 @@ func (r RepositoryRange) where(column string, first int) (string, []any) {
 	if string(r.After) >= r.From {
 		lower, operator = string(r.After), " > "
 	}
-	upper := r.To
+	upper, below := r.To, " < "
 	if upper == "" {
 		upper = beyondNames
 	}
+	// The name itself is the last before it with a 0, which PostgreSQL cannot say.
+	if last, ok := strings.CutSuffix(upper, "\x00"); ok {
+		upper, below = last, " <= "
+	}
 	p := func(i int) string { return placeholders(first+i, 1) }
-	condition := column + operator + p(0) + " AND " + column + " < " + p(1)
+	condition := column + operator + p(0) + " AND " + column + below + p(1)
 	args := []any{lower, upper}
 	if r.Contains != "" {
 		// Both databases have replace, and only one instr, or LIKE that minds the case.

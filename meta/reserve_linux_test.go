@@ -73,7 +73,7 @@ func TestRoomForDeletes(t *testing.T) {
 	if err := db.Room(); err != nil {
 		t.Errorf("when others have made room: %v", err)
 	}
-	if info, err := os.Stat(db.reserve); err != nil || info.Sys().(*syscall.Stat_t).Blocks*512 != 1<<20 {
+	if info, err := os.Stat(db.engine.(*sqliteEngine).reserve); err != nil || info.Sys().(*syscall.Stat_t).Blocks*512 != 1<<20 {
 		t.Errorf("set aside again: %+v, %v", info, err)
 	}
 }

@@ -156,20 +156,22 @@ func (tx *Tx) UntaggedManifests(repo RepositoryID, after, end oci.Digest, more b
 
 // holders climbs from a digest to all that keeps it. CROSS JOIN tells SQLite to
 // look up what was met.
-const holders = `
+func holders(collation string) string {
+	return `
 	WITH RECURSIVE reaching (digest) AS (
-		SELECT CAST($2 AS TEXT)
+		SELECT CAST($2 AS TEXT)` + collation + `
 		UNION
 		SELECT m.parent FROM reaching r
 		CROSS JOIN manifest_references m WHERE m.repository_id = $1 AND m.child = r.digest
 	)
 	SELECT ` + manifestUseColumns + ` FROM reaching r
 	CROSS JOIN manifests m WHERE m.repository_id = $1 AND m.digest = r.digest LIMIT $3`
+}
 
 // Holders returns the manifest, and up to limit of all in the repository that keep
 // it, at any distance.
 func (tx *Tx) Holders(repo RepositoryID, d oci.Digest, limit int) ([]ManifestUse, error) {
-	return rows(tx, "look for what keeps a manifest", holders, []any{int64(repo), string(d), limit}, scanManifestUse)
+	return rows(tx, "look for what keeps a manifest", holders(tx.conn.dialect.collation), []any{int64(repo), string(d), limit}, scanManifestUse)
 }
 
 // Children returns the blobs of the repository that the manifest names.

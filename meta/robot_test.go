@@ -16,8 +16,10 @@ import (
 
 var sameAddr = cmpopts.EquateComparable(netip.Prefix{})
 
-func TestRobots(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestRobots(t *testing.T) { onEach(t, testRobots) }
+
+func testRobots(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Robots()
 	ci := robot.Robot{
 		Name: "ci",
@@ -94,8 +96,10 @@ func TestRobots(t *testing.T) {
 	}
 }
 
-func TestPersonalTokens(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestPersonalTokens(t *testing.T) { onEach(t, testPersonalTokens) }
+
+func testPersonalTokens(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Robots()
 	one := robot.Token{
 		Secret: robot.Secret{ID: "1", Hash: []byte{1, 0}, Created: day.Add(1e9), Expires: day.Add(time.Hour)},
@@ -124,8 +128,10 @@ func TestPersonalTokens(t *testing.T) {
 
 // TestDeletedAccountTakesWhatItOwns: its personal tokens go with it, and its
 // robots are disabled, those of others of the same name are not.
-func TestDeletedAccountTakesWhatItOwns(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestDeletedAccountTakesWhatItOwns(t *testing.T) { onEach(t, testDeletedAccountTakesWhatItOwns) }
+
+func testDeletedAccountTakesWhatItOwns(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Robots()
 	for i, s := range []auth.Subject{{Provider: "accounts", Name: "a"}, {Provider: "accounts", Name: "b"}, {Provider: "ldap", Name: "a"}} {
 		id := string(rune('x' + i))
@@ -160,8 +166,10 @@ func TestDeletedAccountTakesWhatItOwns(t *testing.T) {
 }
 
 // TestIdentify: the first ID of an owner stays.
-func TestIdentify(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestIdentify(t *testing.T) { onEach(t, testIdentify) }
+
+func testIdentify(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Robots()
 	a, b := auth.Subject{Provider: "p", Name: "a"}, auth.Subject{Provider: "p", Name: "b"}
 	for id, owner := range map[string]auth.Subject{"x": a, "y": b} {

@@ -15,8 +15,10 @@ import (
 	"berth/auth/session"
 )
 
-func TestSSO(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestSSO(t *testing.T) { onEach(t, testSSO) }
+
+func testSSO(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.SSO()
 	alice := oidc.User{
 		Issuer: "https://sso.test", Subject: "1", Provider: "sso", Name: "sso/alice", Groups: []string{"sso/dev"}, Refresh: []byte{1, 2},
@@ -65,8 +67,10 @@ func TestSSO(t *testing.T) {
 }
 
 // TestDeletedUserTakesHisSessions: and nobody else's.
-func TestDeletedUserTakesHisSessions(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestDeletedUserTakesHisSessions(t *testing.T) { onEach(t, testDeletedUserTakesHisSessions) }
+
+func testDeletedUserTakesHisSessions(t *testing.T, db *DB) {
+	ctx := t.Context()
 	if err := db.SSO().CreateUser(ctx, oidc.User{Issuer: "i", Subject: "1", Provider: "sso", Name: "alice"}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +98,10 @@ func TestDeletedUserTakesHisSessions(t *testing.T) {
 	}
 }
 
-func TestSessions(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestSessions(t *testing.T) { onEach(t, testSessions) }
+
+func testSessions(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Sessions()
 	s := session.Session{Hash: []byte("h"), Subject: auth.Subject{Provider: "p", Name: "alice"}, Version: "v", Created: day, LastUsed: day}
 	if err := store.AddSession(ctx, s); err != nil {
@@ -126,8 +132,10 @@ func TestSessions(t *testing.T) {
 }
 
 // TestManySessions: a new one ends the oldest of too many.
-func TestManySessions(t *testing.T) {
-	db, ctx := open(t), t.Context()
+func TestManySessions(t *testing.T) { onEach(t, testManySessions) }
+
+func testManySessions(t *testing.T, db *DB) {
+	ctx := t.Context()
 	store := db.Sessions()
 	for i := range session.MaxPerUser + 2 {
 		s := session.Session{Hash: []byte{byte(i)}, Subject: auth.Subject{Name: "alice"}, Created: day.Add(time.Duration(i) * time.Second)}

@@ -39,16 +39,17 @@ func (tx *Tx) Tags(repo RepositoryID, q registry.TagQuery) ([]registry.TagInfo, 
 		WHERE repository_id = $1 AND name > $2 ORDER BY name LIMIT $3`
 	if q.Reaching != "" {
 		args = append(args, string(q.Reaching))
-		query = tagsReaching
+		query = tagsReaching(tx.conn.dialect.collation)
 	}
 	return rows(tx, "list tags", query, args, scanTag)
 }
 
 // tagsReaching climbs from a digest to all that keeps it, and takes the tags of
 // what it meets. CROSS JOIN tells SQLite not to begin with all the tags.
-const tagsReaching = `
+func tagsReaching(collation string) string {
+	return `
 	WITH RECURSIVE reaching (digest) AS (
-		SELECT CAST($4 AS TEXT)
+		SELECT CAST($4 AS TEXT)` + collation + `
 		UNION
 		SELECT m.parent FROM reaching r
 		CROSS JOIN manifest_references m WHERE m.repository_id = $1 AND m.child = r.digest
@@ -56,6 +57,7 @@ const tagsReaching = `
 	SELECT t.name, t.digest, t.updated FROM reaching r
 	CROSS JOIN tags t WHERE t.repository_id = $1 AND t.digest = r.digest AND t.name > $2
 	ORDER BY t.name LIMIT $3`
+}
 
 func scanTag(r scanner) (registry.TagInfo, error) {
 	var t registry.TagInfo

@@ -114,9 +114,9 @@ func (s tokens) exec(ctx context.Context, notExist error, doing, query string, a
 	})
 }
 
-// view reads the rows of one query.
+// view reads the rows of one query, which sees one state by itself.
 func view[T any](ctx context.Context, db *DB, doing, query string, args []any, scan func(scanner) (T, error)) (list []T, err error) {
-	err = db.View(ctx, func(tx *Tx) (err error) {
+	err = db.Lookup(ctx, func(tx *Tx) (err error) {
 		list, err = rows(tx, doing, query, args, scan)
 		return err
 	})

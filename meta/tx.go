@@ -1,7 +1,6 @@
 package meta
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -21,7 +20,7 @@ type Tx struct {
 // fail remembers err, unless it only says that there is no such row. doing says
 // what was attempted.
 func (tx *Tx) fail(doing string, err error) error {
-	err = translate(err)
+	err = tx.conn.dialect.translate(err)
 	if err == nil || errors.Is(err, ErrNotExist) {
 		return err
 	}
@@ -38,7 +37,9 @@ func (tx *Tx) exec(doing, query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, tx.fail(doing, err)
 	}
-	r, err := s.ExecContext(context.Background(), args...)
+	ctx, cancel := tx.conn.dialect.context()
+	defer cancel()
+	r, err := s.ExecContext(ctx, tx.conn.dialect.arguments(args)...)
 	if err != nil {
 		return 0, tx.fail(doing, err)
 	}
@@ -64,7 +65,9 @@ func (tx *Tx) row(doing, query string, args []any, dest ...any) error {
 	if err != nil {
 		return tx.fail(doing, err)
 	}
-	return tx.fail(doing, s.QueryRowContext(context.Background(), args...).Scan(dest...))
+	ctx, cancel := tx.conn.dialect.context()
+	defer cancel()
+	return tx.fail(doing, s.QueryRowContext(ctx, tx.conn.dialect.arguments(args)...).Scan(dest...))
 }
 
 // rows reads all rows of a query, each with scan.
@@ -76,7 +79,9 @@ func rows[T any](tx *Tx, doing, query string, args []any, scan func(scanner) (T,
 	if err != nil {
 		return nil, tx.fail(doing, err)
 	}
-	r, err := s.QueryContext(context.Background(), args...)
+	ctx, cancel := tx.conn.dialect.context()
+	defer cancel()
+	r, err := s.QueryContext(ctx, tx.conn.dialect.arguments(args)...)
 	if err != nil {
 		return nil, tx.fail(doing, err)
 	}

@@ -79,7 +79,7 @@ func (tx *Tx) DeleteUpload(id string, epoch int64) error {
 // CountUploads returns how many uploads the owner has, but counts only to limit.
 func (tx *Tx) CountUploads(owner string, limit int) (int, error) {
 	var n int
-	err := tx.row("count uploads", `SELECT COUNT(*) FROM (SELECT 1 FROM uploads WHERE owner = $1 LIMIT $2) AS some`,
+	err := tx.row("count uploads", `SELECT COUNT(*) FROM (SELECT 1 FROM uploads WHERE owner = $1 LIMIT $2) AS mine`,
 		[]any{owner, limit}, &n)
 	return n, err
 }

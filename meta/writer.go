@@ -6,9 +6,6 @@ import (
 	"fmt"
 )
 
-// maxBatch is how many updates may share a commit.
-const maxBatch = 128
-
 // An update is one call of Update, on its way through the writer. Its fn runs in
 // the goroutine that called Update, while the writer waits.
 type update struct {
@@ -23,11 +20,12 @@ type update struct {
 // wrote is durable. When fn returns an error or panics, nothing is written;
 // Update returns that error as it is.
 //
-// Updates run one after the other, and a few of them are committed together; an
-// error of one does not touch the others. fn must not wait for anything. It is
-// called again where the disk was full, and what was set aside may help.
-// Errors: the context's, if fn was not called; ErrUnknownOutcome, ErrNoSpace,
-// ErrDamaged, ErrClosed.
+// Updates run one after the other, those of other nodes included, and a few of
+// them are committed together; an error of one does not touch the others, unless
+// the connection is lost. fn must not wait for anything. It is called again where
+// the disk was full, and what was set aside may help.
+// Errors: the context's, if fn was not called; ErrUnknownOutcome, ErrUnavailable,
+// ErrNoSpace, ErrDamaged, ErrClosed.
 func (db *DB) Update(ctx context.Context, fn func(*Tx) error) error {
 	err := db.update(ctx, fn)
 	if errors.Is(err, ErrNoSpace) {
@@ -92,12 +90,19 @@ func (db *DB) writeLoop() {
 }
 
 // writeBatch runs first, and every update that waits by then, in one
-// transaction. It tells none of them before the commit.
+// transaction. It tells none of them before the commit. Where none can be begun
+// that is the answer to all that waited meanwhile: one after the other, the last
+// would wait for long.
 func (db *DB) writeBatch(first *update) {
 	batch := []*update{first}
 	err := db.begin()
+	if err != nil {
+		for u := db.next(); u != nil; u = db.next() {
+			batch = append(batch, u)
+		}
+	}
 	for u := first; err == nil && u != nil; {
-		if err = db.run(u, u == first); err != nil || len(batch) == maxBatch {
+		if err = db.run(u, u == first); err != nil || len(batch) == db.dialect.batch {
 			break
 		}
 		if u = db.next(); u != nil {
@@ -117,9 +122,7 @@ func (db *DB) writeBatch(first *update) {
 		if u.err == nil {
 			db.updates.Add(1)
 		}
-		if errors.Is(u.err, ErrDamaged) {
-			db.damaged.Store(true)
-		}
+		db.note(u.err)
 		close(u.done)
 	}
 }
@@ -134,41 +137,34 @@ func (db *DB) next() *update {
 	}
 }
 
+// begin begins a transaction. A connection that was lost since the last one is
+// replaced: nothing was said on it yet.
 func (db *DB) begin() error {
 	if db.damaged.Load() {
 		return ErrDamaged
 	}
+	if db.writer != nil && !db.engine.alive(db.writer) {
+		db.reset()
+	}
 	if db.writer == nil {
-		c, err := newConn(db.write)
+		c, err := db.engine.connect(true)
 		if err != nil {
-			return fmt.Errorf("connect to the database: %w", translate(err))
+			return fmt.Errorf("connect to the database: %w", db.dialect.translate(err))
 		}
 		db.writer = c
-		// The log may be full, and the disk too. Where it cannot be emptied, that
-		// is only harder to mend.
-		db.release()
-		_ = c.exec("PRAGMA wal_checkpoint(PASSIVE)")
 	}
-	if err := db.writer.exec("BEGIN IMMEDIATE"); err != nil {
-		return fmt.Errorf("begin to write: %w", translate(err))
+	db.saved = false
+	if err := db.writer.run(db.dialect.beginWrite); err != nil {
+		return fmt.Errorf("begin to write: %w", db.dialect.translate(err))
 	}
 	return nil
 }
 
-// setAside sets aside what is missing of the reserve, after a commit: what was
-// given up has then served.
-func (db *DB) setAside() {
-	if !db.isReserved {
-		db.isReserved = setAside(db.reserve)
-	}
-}
-
 func (db *DB) commit() error {
-	if err := db.writer.exec("COMMIT"); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, translate(err))
+	if err := db.engine.commit(db.writer); err != nil {
+		return err
 	}
 	db.commits.Add(1)
-	db.setAside()
 	return nil
 }
 
@@ -188,32 +184,26 @@ func (db *DB) run(u *update, first bool) error {
 	if u.err = u.ctx.Err(); u.err != nil {
 		return nil
 	}
-	save, undo, keep := []string{"SAVEPOINT one"}, []string{"ROLLBACK TO one", "RELEASE one"}, []string{"RELEASE one"}
-	if first {
-		save, undo, keep = nil, []string{"ROLLBACK", "BEGIN IMMEDIATE"}, nil
+	save, undo := []string{"SAVEPOINT one"}, []string{"ROLLBACK TO one"}
+	switch {
+	case first:
+		save, undo = nil, []string{"ROLLBACK", db.dialect.beginWrite}
+	case db.saved:
+		save = []string{"RELEASE one", "SAVEPOINT one"}
 	}
-	if err := db.execAll(save); err != nil {
-		return fmt.Errorf("write: %w", translate(err))
+	if len(save) > 0 {
+		if err := db.writer.run(save...); err != nil {
+			return fmt.Errorf("write: %w", db.dialect.translate(err))
+		}
+		db.saved = true
 	}
 	u.turn <- &Tx{conn: db.writer}
 	<-u.ran
-	if u.err != nil {
-		if err := db.execAll(undo); err != nil {
-			return fmt.Errorf("the transaction was lost: %w", errors.Join(u.err, translate(err)))
-		}
+	if u.err == nil {
 		return nil
 	}
-	if err := db.execAll(keep); err != nil {
-		return fmt.Errorf("write: %w", translate(err))
-	}
-	return nil
-}
-
-func (db *DB) execAll(statements []string) error {
-	for _, s := range statements {
-		if err := db.writer.exec(s); err != nil {
-			return err
-		}
+	if err := db.writer.run(undo...); err != nil {
+		return fmt.Errorf("the transaction was lost: %w", errors.Join(u.err, db.dialect.translate(err)))
 	}
 	return nil
 }
