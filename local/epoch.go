@@ -114,7 +114,7 @@ func (r *Registry) checkRestore(ctx context.Context) (restore, error) {
 	}
 	var inDatabase string
 	err = r.db.Lookup(ctx, func(tx *meta.Tx) (err error) {
-		inDatabase, err = tx.Setting(instanceSetting)
+		inDatabase, err = tx.Setting(InstanceSetting)
 		return err
 	})
 	if err != nil && !errors.Is(err, meta.ErrNotExist) {

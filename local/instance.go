@@ -11,10 +11,13 @@ import (
 	"berth/meta"
 )
 
+// InstanceSetting names the setting that marks a database, once a registry has
+// been opened on it.
+const InstanceSetting = "instance"
+
 const (
-	instanceSetting = "instance"
-	instanceKey     = "berth-instance"
-	maxInstance     = 1 << 10 // bytes of the mark in the store
+	instanceKey = "berth-instance"
+	maxInstance = 1 << 10 // bytes of the mark in the store
 )
 
 // ErrInstance is wrapped by the error of Open when database and blob store do
@@ -34,7 +37,7 @@ func (r *Registry) checkInstance(ctx context.Context) error {
 	var inDatabase string
 	var hasBlobs bool
 	err = r.db.View(ctx, func(tx *meta.Tx) error {
-		inDatabase, err = tx.Setting(instanceSetting)
+		inDatabase, err = tx.Setting(InstanceSetting)
 		if err != nil && !errors.Is(err, meta.ErrNotExist) {
 			return err
 		}
@@ -69,7 +72,15 @@ func (r *Registry) markInstance(ctx context.Context, id string) error {
 		if id, err = r.random(); err != nil {
 			return err
 		}
-		if err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.PutSetting(instanceSetting, id) }); err != nil {
+		err = r.db.Update(ctx, func(tx *meta.Tx) error {
+			there, err := tx.Setting(InstanceSetting) // of another node, since
+			if errors.Is(err, meta.ErrNotExist) {
+				return tx.PutSetting(InstanceSetting, id)
+			}
+			id = there
+			return err
+		})
+		if err != nil {
 			return fmt.Errorf("mark the database: %w", err)
 		}
 	}

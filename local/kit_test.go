@@ -17,9 +17,13 @@ import (
 	"berth/meta"
 	"berth/registry"
 	"berth/registry/registrytest"
+	"berth/test/postgres"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(sharedPostgres.Main(m)) }
+
+// sharedPostgres is the server of all tests that need one.
+var sharedPostgres postgres.Shared
 
 func TestRegistryInMemory(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registry.Registry {
@@ -37,6 +41,49 @@ func TestRegistryThatKeepsUploads(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registry.Registry {
 		return openRegistry(t, openDisk(t, t.TempDir()), openDB(t), Options{KeptUploads: 100})
 	})
+}
+
+func TestRegistryOnPostgres(t *testing.T) {
+	s := sharedPostgres.Server(t)
+	tables := s.Database(t)
+	if err := openPostgres(t, s.URL(tables)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	registrytest.Run(t, func(t *testing.T) registry.Registry {
+		return openRegistry(t, memory.New(), openPostgres(t, s.URL(s.Copy(t, tables))), Options{KeptUploads: 2})
+	})
+}
+
+// TestNodesMarkOneInstance: nodes that are the first to open a store and a
+// database, at once, agree on their mark.
+func TestNodesMarkOneInstance(t *testing.T) {
+	s := sharedPostgres.Server(t)
+	url := s.URL(s.Database(t))
+	store := memory.New()
+	var all sync.WaitGroup
+	for range 4 {
+		db := openPostgres(t, url)
+		all.Go(func() {
+			// The store lets one of them make the mark, and the others find it later.
+			_, _ = Open(context.Background(), store, db, Options{})
+		})
+	}
+	all.Wait()
+	openRegistry(t, store, openPostgres(t, url), Options{})
+}
+
+func openPostgres(t testing.TB, url string) *meta.DB {
+	t.Helper()
+	db, err := meta.OpenPostgres(t.Context(), meta.PostgresOptions{URL: url, MaxConnections: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
 }
 
 func openDisk(t testing.TB, dir string) *disk.Store {
