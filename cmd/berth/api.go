@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -33,7 +32,7 @@ func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
 		defer client.Close()
 		return do(client)
 	}
-	if _, err := os.Stat(cfg.databasePath()); errors.Is(err, os.ErrNotExist) {
+	if !cfg.hasData() {
 		warn(cmd, []string{"no registry has kept its data in " + cfg.dataDir() + " before; --config names another configuration"})
 	}
 	log := newLogger(cmd.ErrOrStderr(), quietLevel(), logConfig{})

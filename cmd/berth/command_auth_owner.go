@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -62,8 +61,7 @@ func ownerBefore(cmd *cobra.Command, cfg *Config, kind, name string, directories
 // hasAccount reports whether berth itself keeps a user of that name. Where there
 // are no data yet, none are made.
 func hasAccount(cmd *cobra.Command, cfg *Config, name string) (has bool, err error) {
-	_, err = os.Stat(cfg.databasePath())
-	if errors.Is(err, os.ErrNotExist) && !answered(filepath.Join(cfg.dataDir(), socketName)) {
+	if !cfg.hasData() && !answered(filepath.Join(cfg.dataDir(), socketName)) {
 		return false, nil
 	}
 	err = withAPI(cmd, func(api admin.API) error {

@@ -50,6 +50,8 @@ type Config struct {
 	authGiven   bool // there is an auth: section
 	accessGiven bool // there is an access: section, be it empty
 	issuerGiven bool // there is an auth.issuer: section
+
+	home string // for what a node keeps to itself, where no key names a folder
 }
 
 type logConfig struct {
@@ -110,9 +112,7 @@ type metadataConfig struct {
 	SQLite struct {
 		Path string `yaml:"path,omitempty"`
 	} `yaml:"sqlite,omitempty"`
-	Postgres *struct {
-		URL auth.Secret `yaml:"url"`
-	} `yaml:"postgres,omitempty" config:"later"`
+	Postgres *postgresConfig `yaml:"postgres,omitempty"`
 }
 
 type authConfig struct {
@@ -192,11 +192,14 @@ func (c *Config) basicOnly() bool {
 }
 
 // dataDir returns where the lock, the local socket and, unless it has a place
-// of its own, the database are, or "" where all goes with the process. With the
-// bytes in an object store, that is beside the database.
+// of its own or is PostgreSQL, the database are, or "" where all goes with the
+// process. With the bytes in an object store, that is beside the database.
 func (c *Config) dataDir() string {
 	if f := c.Storage.Filesystem; f != nil {
 		return f.RootDirectory
+	}
+	if c.Metadata.Postgres != nil && c.isRemote() {
+		return c.home // nothing that belongs together is on this machine
 	}
 	if path := c.Metadata.SQLite.Path; path != "" && c.isRemote() {
 		return filepath.Dir(path)
@@ -204,6 +207,7 @@ func (c *Config) dataDir() string {
 	return ""
 }
 
+// databasePath returns the file of SQLite, or where it would be.
 func (c *Config) databasePath() string {
 	if path := c.Metadata.SQLite.Path; path != "" {
 		return path

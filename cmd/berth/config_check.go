@@ -54,7 +54,9 @@ func (c *Config) setDefaults() {
 	if f := c.Storage.Filesystem; f != nil {
 		setDefault(&f.RootDirectory, defaultRoot)
 	}
-	if c.Metadata.Postgres == nil && c.Storage.Filesystem != nil {
+	if p := c.Metadata.Postgres; p != nil {
+		setDefault(&p.MaxConnections, defaultConnections)
+	} else if c.Storage.Filesystem != nil {
 		c.Metadata.SQLite.Path = c.databasePath()
 	}
 	if c.Auth.Htpasswd.Path != "" {
@@ -122,6 +124,7 @@ func (c *Config) check(d *document) error {
 		add("validation.manifests.indexes.platforms", "%s is not available yet", strconv.Quote(platforms))
 	}
 	c.checkStorage(add)
+	c.checkMetadata(add)
 	for i, r := range c.Access {
 		if r.Effect != "" {
 			oneOf(fmt.Sprintf("access.%d.effect", i), r.Effect, "allow", "deny")
@@ -248,5 +251,6 @@ func (c *Config) warnings() (warnings []string) {
 	if c.accessGiven && !c.authenticates() {
 		warnings = append(warnings, "access without auth: nobody can log in, so only what anonymous may is allowed")
 	}
+	warnings = append(warnings, c.metadataWarnings()...)
 	return append(warnings, c.ldapWarnings()...)
 }

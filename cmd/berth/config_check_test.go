@@ -53,6 +53,10 @@ func TestFaults(t *testing.T) {
 		{"http: {tls: {ciphersuites: [TLS_RSA_WITH_RC4_128_SHA]}}\n", `config.yml:1: http.tls.ciphersuites: "TLS_RSA_WITH_RC4_128_SHA" is not known or not secure`},
 		{"tags: {maxtags: -1}\n", "config.yml:1: tags.maxtags: it must not be negative"},
 		{"storage:\n  inmemory:\n  filesystem: {}\n", "config.yml:1: storage: it names more than one driver: filesystem, inmemory"},
+		{"storage: {inmemory: {}}\nmetadata: {postgres: {url: 'postgres://h/d'}}\n", "config.yml:2: metadata.postgres: with storage.inmemory the metadata goes with the process too: leave it out"},
+		{"metadata: {postgres: {maxconnections: 5}}\n", "config.yml:1: metadata.postgres: url is missing"},
+		{"metadata: {postgres: {url: 'postgres://h/d', maxconnections: 2}}\n", "config.yml:1: metadata.postgres.maxconnections: it must be 3 or more"},
+		{"metadata: {postgres: {url: 'postgres://u:secret@h:x/d'}}\n", "config.yml:1: metadata.postgres.url: the URL of the PostgreSQL database must be as libpq takes it, such as postgres://berth@db.example.org/berth?sslmode=verify-full"},
 		{"storage: {inmemory: {}}\nmetadata: {sqlite: {path: /db/b.db}}\n", "config.yml:2: metadata.sqlite: with storage.inmemory the metadata goes with the process too: leave it out"},
 
 		{"auth:\n", "config.yml:1: auth: no backend is on: name one, such as accounts: {enabled: true}, or write auth: none"},
@@ -102,7 +106,6 @@ func TestRefused(t *testing.T) {
 		{"{storage: {s3aws: {bucket: b}}" + beside + "}", "storage.s3aws", later},
 		{"storage: {swift: {anything: goes}}", "storage.swift", never},
 		{"storage: {oss: }", "storage.oss", never},
-		{"metadata: {postgres: {url: u}}", "metadata.postgres", later},
 		{"auth: silly", "auth.silly", never},
 		{"mirrors: [{prefix: docker.io}]", "mirrors", later},
 		{"proxy: {remoteurl: u}", "proxy.remoteurl", later},

@@ -92,7 +92,7 @@ func messageAlone(groups []string, a slog.Attr) slog.Attr {
 // fileParts is the table of what the server makes of files.
 func (c *Config) fileParts(log *slog.Logger) []filePart {
 	hasher := auth.NewHasher(auth.HasherOptions{})
-	var parts []filePart
+	parts := c.databasePart()
 	if path := c.Auth.Htpasswd.Path; path != "" {
 		parts = append(parts, filePart{files: [][2]string{{"auth.htpasswd.path", path}}, open: func() (string, error) {
 			f, err := htpasswd.Open(path, hasher, htpasswd.Options{Log: log})

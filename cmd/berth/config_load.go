@@ -86,19 +86,18 @@ func getenv(env []string, name string) string {
 	return ""
 }
 
+// home returns the folder for the data of whom names none.
+func home(env []string) string { return cmp.Or(getenv(env, "BERTH_DATA"), "berth-data") }
+
 // builtIn returns the configuration of whom gives none.
 func builtIn(env []string) []byte {
-	dir := getenv(env, "BERTH_DATA")
-	if dir == "" {
-		dir = "berth-data"
-	}
 	return fmt.Appendf(nil, `
 version: 0.1
 http: {addr: 127.0.0.1:5000}
 storage: {filesystem: {rootdirectory: %q}, delete: {enabled: true}}
 auth: {accounts: {enabled: true}}
 access: [{name: admin, type: registry, action: "*"}]
-`, dir)
+`, home(env))
 }
 
 // loadConfig reads the file path, or the built-in configuration if path is "",
@@ -125,7 +124,7 @@ func parseConfig(name string, data []byte, env []string) (*Config, []string, err
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := new(Config)
+	cfg := &Config{home: home(env)}
 	if err := d.root.Decode(cfg); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", d.name, err)
 	}

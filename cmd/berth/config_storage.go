@@ -117,11 +117,8 @@ func (c *Config) checkStorage(add func(path, format string, args ...any)) {
 		add("storage", "it names more than one driver: %s", strings.Join(given, ", "))
 		return
 	}
-	if c.Storage.Inmemory != nil && c.Metadata.SQLite.Path != "" {
-		add("metadata.sqlite", "with storage.inmemory the metadata goes with the process too: leave it out")
-	}
 	if c.isRemote() && c.Metadata.SQLite.Path == "" && c.Metadata.Postgres == nil {
-		add("storage", "%s keeps no metadata: name a file of this machine's in metadata.sqlite.path", c.storageDriver())
+		add("storage", "%s keeps no metadata: name a file of this machine's in metadata.sqlite.path, or a database in metadata.postgres", c.storageDriver())
 	}
 	if g := c.Storage.GCS; g != nil {
 		g.check(add)

@@ -302,3 +302,18 @@ func TestLoadMissing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestDataOfANode: what is in PostgreSQL and an object store leaves a node a
+// folder of its own.
+func TestDataOfANode(t *testing.T) {
+	for storage, want := range map[string]string{"filesystem: {}": defaultRoot, "gcs: {bucket: b}": "/srv/node1"} {
+		text := "storage: {" + storage + "}\nmetadata: {postgres: {url: 'postgres://127.0.0.1/berth'}}\n"
+		cfg, _, err := parseConfig("config.yml", []byte(text), []string{"BERTH_DATA=/srv/node1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := cfg.dataDir(); got != want {
+			t.Errorf("%s: %s, want %s", storage, got, want)
+		}
+	}
+}

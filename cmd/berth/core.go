@@ -103,10 +103,15 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		}
 		c.closers = append(c.closers, func() error { return os.RemoveAll(c.dir) })
 		database = filepath.Join(c.dir, dbName)
+	} else if cfg.Metadata.Postgres != nil {
+		database = "" // it is elsewhere
 	} else if err := checkAdopted(c.dir, database); err != nil {
 		return err
 	}
-	c.disks = []string{c.dir, filepath.Dir(database)}
+	c.disks = []string{c.dir}
+	if database != "" {
+		c.disks = append(c.disks, filepath.Dir(database))
+	}
 	if c.lock, err = lockData(c.dir); err != nil {
 		return err
 	}
@@ -116,16 +121,31 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		return err
 	}
 	c.closers = append(c.closers, closeStore)
-	if err := os.MkdirAll(filepath.Dir(database), 0o700); err != nil {
-		return fmt.Errorf("make the folder of the database: %w", err)
-	}
-	if c.db, err = meta.OpenSQLite(ctx, database, meta.Options{}); err != nil {
+	if err := c.openMetadata(ctx, cfg, database); err != nil {
 		return err
 	}
-	c.closers = append(c.closers, c.db.Close)
 	if c.registry, err = local.Open(ctx, store, c.db, cfg.registryOptions(log)); err != nil {
 		return err
 	}
+	return nil
+}
+
+// openMetadata opens the database: the file, or where that is "" PostgreSQL.
+func (c *core) openMetadata(ctx context.Context, cfg *Config, file string) (err error) {
+	if file == "" {
+		if c.db, err = meta.OpenPostgres(ctx, cfg.Metadata.Postgres.options()); err != nil {
+			return fmt.Errorf("metadata.postgres: %w", err)
+		}
+		c.closers = append(c.closers, c.db.Close)
+		return checkNew(ctx, c.db, c.dir, cfg.databasePath())
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("make the folder of the database: %w", err)
+	}
+	if c.db, err = meta.OpenSQLite(ctx, file, meta.Options{}); err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.db.Close)
 	return nil
 }
 

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"berth/local"
+	"berth/meta"
 )
 
 const (
@@ -53,6 +57,22 @@ func checkAdopted(dir, database string) error {
 		return fmt.Errorf("look for data of Distribution: %w", err)
 	}
 	return fmt.Errorf("%s holds data of Distribution that berth has not taken over: run `berth import` once, which copies no blob, or name another storage.filesystem.rootdirectory", dir)
+}
+
+// checkNew refuses a PostgreSQL database that no registry was opened on before,
+// where there are metadata that should be moved or taken over into it.
+func checkNew(ctx context.Context, db *meta.DB, dir, file string) error {
+	err := db.View(ctx, func(tx *meta.Tx) error {
+		_, err := tx.Setting(local.InstanceSetting)
+		return err
+	})
+	if !errors.Is(err, meta.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(file); err == nil {
+		return fmt.Errorf("the database that metadata.postgres names is empty, and %s holds metadata: run `berth migrate` once, or move that file away", file)
+	}
+	return checkAdopted(dir, file)
 }
 
 // listenAdmin opens the socket that commands speak to. Only the owner of the

@@ -104,6 +104,7 @@ func newRootCommand() *cobra.Command {
 		newAuditCommand(),
 		newAuthCommand(),
 		newImportCommand(),
+		newMigrateCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -196,7 +197,6 @@ func laterCommands() []*cobra.Command {
 		{"backup", "Back up the metadata"},
 		{"restore", "Restore a backup"},
 		{"rebuild", "Rebuild the metadata from the blobs"},
-		{"migrate", "Move the metadata to another database"},
 		{"mirror", "Copy from and to other registries"},
 	} {
 		commands = append(commands, later(c[0], c[1]))
