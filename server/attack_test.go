@@ -243,7 +243,7 @@ func TestManifestPace(t *testing.T) {
 			s := New(Options{})
 			d.ResponseWriter = httptest.NewRecorder()
 			r := httptest.NewRequest(put, "/v2/a/manifests/v1", &d)
-			x := &exchange{w: newResponse(&d, r), r: r}
+			x := &exchange{w: newResponse(&d, r, s.buffers), r: r}
 			began := time.Now()
 			data, release, err := s.readManifest(x)
 			if name == "enough" {

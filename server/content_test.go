@@ -190,7 +190,8 @@ func TestReadFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	inner := &fileTaker{ResponseWriter: nil, header: make(http.Header)}
-	w := newResponse(inner, httptest.NewRequest(get, "/", nil))
+	w := newResponse(inner, httptest.NewRequest(get, "/", nil), newBuffers())
+	w.tcp = new(net.TCPConn)
 	n, err := io.CopyN(w, file, int64(len(body)))
 	if err != nil || n != int64(len(body)) || w.sent != n || w.status != http.StatusOK {
 		t.Errorf("%d bytes of %d, %d counted, status %d, %v", n, len(body), w.sent, w.status, err)

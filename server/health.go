@@ -88,7 +88,7 @@ func (s *Server) Debug() http.Handler {
 	}
 	mux.HandleFunc("GET /debug/health", func(w http.ResponseWriter, r *http.Request) {
 		status, h := s.health(r)
-		if err := newResponse(w, r).writeJSON(status, h); err != nil {
+		if err := newResponse(w, r, s.buffers).writeJSON(status, h); err != nil {
 			panic(http.ErrAbortHandler)
 		}
 	})

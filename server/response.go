@@ -26,15 +26,16 @@ type response struct {
 	http.ResponseWriter
 	control http.ResponseController
 	tcp     *net.TCPConn // for files; nil where they go through net/http
+	buffers buffers      // to copy with where the kernel does not
 	head    bool         // net/http leaves out the body
 	asked   bool         // the request has a body
 	status  int          // 0 until the header is written
 	sent    int64
 }
 
-func newResponse(w http.ResponseWriter, r *http.Request) *response {
+func newResponse(w http.ResponseWriter, r *http.Request, b buffers) *response {
 	return &response{
-		ResponseWriter: w, control: *http.NewResponseController(w), tcp: tcpOf(r),
+		ResponseWriter: w, control: *http.NewResponseController(w), tcp: tcpOf(r), buffers: b,
 		head: r.Method == http.MethodHead, asked: r.Body != nil && r.Body != http.NoBody,
 	}
 }
@@ -69,8 +70,11 @@ func (w *response) Write(p []byte) (int, error) {
 // ReadFrom sends src piece by piece, each with its own deadline.
 func (w *response) ReadFrom(src io.Reader) (int64, error) {
 	inner, ok := w.ResponseWriter.(io.ReaderFrom)
-	if !ok {
-		return io.Copy(struct{ io.Writer }{w}, src)
+	if !ok || w.tcp == nil {
+		// net/http would hold 32 KiB for each client that is slow.
+		buffer := w.buffers.large(blobBuffer)
+		defer w.buffers.release(buffer)
+		return io.CopyBuffer(struct{ io.Writer }{w}, src, buffer)
 	}
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)

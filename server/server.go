@@ -201,7 +201,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{
-		w:      newResponse(w, r),
+		w:      newResponse(w, r, s.buffers),
 		r:      r,
 		id:     rand.Text()[:10],
 		began:  s.o.Now(),
