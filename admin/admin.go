@@ -15,6 +15,7 @@ import (
 	"berth/access"
 	"berth/auth"
 	"berth/auth/trust"
+	"berth/registry"
 )
 
 // API is all that can be managed. Errors that the user can mend are *Error.
@@ -23,6 +24,7 @@ type API interface {
 	Robots
 	Tokens
 	Decisions
+	registry.Mover
 }
 
 // Users manages the accounts that berth itself keeps. Changes hold from the

@@ -31,36 +31,45 @@ func NewClient(dial func(context.Context) (net.Conn, error)) *Client {
 // Close ends the connections of the client.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-func (c *Client) call(ctx context.Context, method, path string, body, result any) error {
+// send makes a call through a client, and returns what is no error.
+func (c *Client) send(ctx context.Context, through *http.Client, method, path string, body any) (*http.Response, error) {
 	var payload io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("encode the call: %w", err)
+			return nil, fmt.Errorf("encode the call: %w", err)
 		}
 		payload = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, "http://berth/api/v1/"+path, payload)
 	if err != nil {
-		return fmt.Errorf("prepare the call: %w", err)
+		return nil, fmt.Errorf("prepare the call: %w", err)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := through.Do(req)
 	if err != nil {
-		return fmt.Errorf("speak to the server: %w", err)
+		return nil, fmt.Errorf("speak to the server: %w", err)
+	}
+	if resp.StatusCode < http.StatusMultipleChoices {
+		return resp, nil
 	}
 	defer resp.Body.Close()
-	answer := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer))
-	if resp.StatusCode >= http.StatusMultipleChoices {
-		e := new(Error)
-		if err := answer.Decode(e); err != nil {
-			return fmt.Errorf("the server answered %s", resp.Status)
-		}
-		return e
+	e := new(Error)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(e); err != nil {
+		return nil, fmt.Errorf("the server answered %s", resp.Status)
 	}
+	return nil, e
+}
+
+func (c *Client) call(ctx context.Context, method, path string, body, result any) error {
+	resp, err := c.send(ctx, c.http, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
 	if result == nil {
 		return nil
 	}
-	if err := answer.Decode(result); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(result); err != nil {
 		return fmt.Errorf("understand the server's answer: %w", err)
 	}
 	return nil

@@ -72,6 +72,8 @@ func Handler(api API, log *slog.Logger) http.Handler {
 	} {
 		mux.HandleFunc(pattern, h.serve(call))
 	}
+	mux.HandleFunc("POST /api/v1/import", h.serveTransfer(h.adopt))
+	mux.HandleFunc("POST /api/v1/export", h.serveTransfer(h.export))
 	return mux
 }
 

@@ -16,6 +16,7 @@ import (
 	"berth/auth/token"
 	"berth/auth/trust"
 	"berth/oci"
+	"berth/registry"
 )
 
 // Service manages the data of this process. It is safe for concurrent use.
@@ -35,6 +36,7 @@ type Service struct {
 	Resolve  func(ctx context.Context, s auth.Subject) (auth.Identity, error)
 	Trust    *trust.Trust
 	Refusals *Refusals // nil where there is no server
+	Mover    registry.Mover
 	// Audit is told of every change; nil is nobody. Audited returns the refusal
 	// or the failed login of a reference from before; nil is none. Errors of
 	// the second: audit.ErrNotFound.

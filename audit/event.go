@@ -45,6 +45,8 @@ const (
 	Config  Kind = "config"  // the configuration was read again
 	Dropped Kind = "dropped" // events were lost: Count of them
 
+	Import       Kind = "import" // data of Distribution were taken over
+	Export       Kind = "export" // all was written to a folder
 	DeleteBlob   Kind = "delete.blob"
 	UserAdd      Kind = "user.add"
 	UserPassword Kind = "user.password"
@@ -66,7 +68,7 @@ const (
 // Kinds returns all kinds of events, sorted.
 func Kinds() []Kind {
 	kinds := []Kind{
-		Login, Token, Refused, Push, Delete, DeleteBlob, Pull, Start, Stop, Rules, Config, Dropped,
+		Login, Token, Refused, Push, Delete, DeleteBlob, Pull, Start, Stop, Rules, Config, Dropped, Import, Export,
 		UserAdd, UserPassword, UserDisable, UserEnable, UserGroups, UserRemove, TokenAdd, TokenRevoke,
 		RobotAdd, RobotSet, RobotDisable, RobotEnable, RobotRotate, RobotRevoke, RobotRemove,
 	}

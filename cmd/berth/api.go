@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"berth/admin"
+	"berth/registry"
 )
 
 // withAPI calls do with the management of the data that the configuration
@@ -25,10 +26,7 @@ func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
 	}
 	path := filepath.Join(cfg.dataDir(), socketName)
 	if answered(path) {
-		client := admin.NewClient(func(ctx context.Context) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", path)
-		})
+		client := newClient(path)
 		defer client.Close()
 		return do(client)
 	}
@@ -45,6 +43,44 @@ func withAPI(cmd *cobra.Command, do func(admin.API) error) error {
 	}
 	defer core.close()
 	return do(core.management(nil))
+}
+
+// newClient returns a client of the server that listens on the socket.
+func newClient(path string) *admin.Client {
+	return admin.NewClient(func(ctx context.Context) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	})
+}
+
+// withMover calls do with what takes the data of cfg over and writes them out:
+// through the server that holds the data, or directly when none does.
+func withMover(cmd *cobra.Command, cfg *Config, adopting bool, do func(registry.Mover) error) (err error) {
+	if cfg.storageDriver() == "inmemory" {
+		return errors.New("with storage.inmemory there is no data that a command could open")
+	}
+	path := filepath.Join(cfg.dataDir(), socketName)
+	if answered(path) {
+		client := newClient(path)
+		defer client.Close()
+		return do(client)
+	}
+	log := newLogger(cmd.ErrOrStderr(), quietLevel(), logConfig{})
+	c := &core{dir: cfg.dataDir(), adopting: adopting}
+	defer func() { err = errors.Join(err, c.close()) }()
+	if err := c.openData(cmd.Context(), cfg, log); errors.Is(err, errLocked) {
+		return fmt.Errorf("%w, but does not answer on %s", err, path)
+	} else if err != nil {
+		return err
+	}
+	if err := c.openAudit(cfg, log); err != nil {
+		return err
+	}
+	s := &admin.Service{Mover: c.registry}
+	if c.audit != nil {
+		s.Audit = c.audit.Record
+	}
+	return do(s)
 }
 
 // quietLevel is the level of a command that works on the data itself: only what

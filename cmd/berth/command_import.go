@@ -13,13 +13,26 @@ import (
 	"berth/access/dockerauth"
 )
 
-// newImportCommand takes over what other programs keep. The data of Distribution
-// are not among it yet.
+// newImportCommand takes over what other programs keep.
 func newImportCommand() *cobra.Command {
-	cmd := later("import [CONFIG]", "Take over the configuration of docker_auth; data of Distribution")
-	cmd.Example = "  berth import docker-auth auth_config.yml > config.yml"
-	cmd.Hidden, cmd.DisableFlagParsing = false, false
-	cmd.FParseErrWhitelist.UnknownFlags = true
+	var verify bool
+	cmd := &cobra.Command{
+		Use:   "import [CONFIG]",
+		Short: "Take over the data of Distribution; the configuration of docker_auth",
+		Long: "Takes over the data of CNCF Distribution (registry:2 or registry:3) that CONFIG points at, which may be\n" +
+			"its own configuration. No blob is copied, and nothing of Distribution's is changed: it may go on\n" +
+			"meanwhile, and a second import adds what it has written since. What was interrupted is taken up again.\n" +
+			"What was left out is listed with the reason, and whether Distribution serves it (LOST); the exit code\n" +
+			"is 1 when it serves something that berth will not. A blob is hashed when it is first read, or now\n" +
+			"with --verify.",
+		Example: "  berth import /etc/docker/registry/config.yml\n" +
+			"  berth import --verify -o json config.yml > report.json\n" +
+			"  berth import docker-auth auth_config.yml > config.yml",
+		Args: cobra.MaximumNArgs(1),
+		RunE: operation(func(cmd *cobra.Command, args []string) error { return importData(cmd, args, verify) }),
+	}
+	cmd.Flags().BoolVar(&verify, "verify", false, "hash every blob that was not hashed before")
+	addOutputFlag(cmd, "table")
 	cmd.AddCommand(newImportDockerAuth())
 	return cmd
 }

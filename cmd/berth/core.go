@@ -46,6 +46,7 @@ type core struct {
 	// hashWorker makes processes that hash passwords; nil in a command that
 	// hashes one.
 	hashWorker func() *exec.Cmd
+	adopting   bool // data of Distribution are opened too
 
 	audit    *audit.Log // nil where none is kept
 	accounts *account.Accounts
@@ -105,8 +106,6 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		database = filepath.Join(c.dir, dbName)
 	} else if cfg.Metadata.Postgres != nil {
 		database = "" // it is elsewhere
-	} else if err := checkAdopted(c.dir, database); err != nil {
-		return err
 	}
 	c.disks = []string{c.dir}
 	if database != "" {
@@ -124,10 +123,12 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if err := c.openMetadata(ctx, cfg, database); err != nil {
 		return err
 	}
-	if c.registry, err = local.Open(ctx, store, c.db, cfg.registryOptions(log)); err != nil {
-		return err
+	o := cfg.registryOptions(log)
+	o.Adopting = c.adopting
+	if c.registry, err = local.Open(ctx, store, c.db, o); errors.Is(err, local.ErrNotAdopted) {
+		return fmt.Errorf("%w: run `berth import` once, which copies no blob, or name another place in storage", err)
 	}
-	return nil
+	return err
 }
 
 // openMetadata opens the database: the file, or where that is "" PostgreSQL.
@@ -337,6 +338,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Keys:     c.robots,
 		Policy:   c.policy.Load,
 		Lookup:   c.verifier.Lookup,
+		Mover:    c.registry,
 		Resolve:  c.verifier.Resolve,
 		Trust:    c.trust,
 		Refusals: refusals,

@@ -42,23 +42,6 @@ func lockData(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// checkAdopted refuses a directory that Distribution has written to and that
-// berth knows nothing of: served as it is, it would look empty.
-func checkAdopted(dir, database string) error {
-	if _, err := os.Stat(database); !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	repositories := filepath.Join(dir, "docker", "registry", "v2", "repositories")
-	entries, err := os.ReadDir(repositories)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(entries) == 0 {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look for data of Distribution: %w", err)
-	}
-	return fmt.Errorf("%s holds data of Distribution that berth has not taken over: run `berth import` once, which copies no blob, or name another storage.filesystem.rootdirectory", dir)
-}
-
 // checkNew refuses a PostgreSQL database that no registry was opened on before,
 // where there are metadata that should be moved or taken over into it.
 func checkNew(ctx context.Context, db *meta.DB, dir, file string) error {
@@ -72,7 +55,7 @@ func checkNew(ctx context.Context, db *meta.DB, dir, file string) error {
 	if _, err := os.Stat(file); err == nil {
 		return fmt.Errorf("the database that metadata.postgres names is empty, and %s holds metadata: run `berth migrate` once, or move that file away", file)
 	}
-	return checkAdopted(dir, file)
+	return nil
 }
 
 // listenAdmin opens the socket that commands speak to. Only the owner of the

@@ -64,26 +64,6 @@ func TestDataIsLockedOnce(t *testing.T) {
 	again.Close()
 }
 
-func TestDistributionsDataIsNotServedAsEmpty(t *testing.T) {
-	dir := t.TempDir()
-	db := filepath.Join(dir, dbName)
-	if err := checkAdopted(dir, db); err != nil {
-		t.Errorf("an empty directory: %v", err)
-	}
-	if err := os.MkdirAll(filepath.Join(dir, "docker/registry/v2/repositories/app"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkAdopted(dir, db); err == nil {
-		t.Error("data of Distribution without metadata is accepted")
-	}
-	if err := os.WriteFile(db, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := checkAdopted(dir, db); err != nil {
-		t.Errorf("with metadata: %v", err)
-	}
-}
-
 func TestAdminSocketIsTheOwnersAlone(t *testing.T) {
 	dir := t.TempDir()
 	l, err := listenAdmin(dir)

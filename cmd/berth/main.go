@@ -105,6 +105,7 @@ func newRootCommand() *cobra.Command {
 		newAuthCommand(),
 		newImportCommand(),
 		newMigrateCommand(),
+		newExportCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -192,7 +193,6 @@ func laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for _, c := range [][2]string{
 		{"gc", "Delete what no tag needs"},
-		{"export", "Write Distribution's layout"},
 		{"scrub", "Verify all that is stored"},
 		{"backup", "Back up the metadata"},
 		{"restore", "Restore a backup"},
