@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -230,14 +231,13 @@ func testOvertakenElsewhere(t *testing.T, l *lab) {
 func testLostAnswers(t *testing.T, l *lab) {
 	for _, n := range []int{0, 10, 350_000} {
 		s := small(t, l.options(t))
-		lost := make(map[string]bool)
+		var lost sync.Map
 		l.breaks(func(r *http.Request) fault {
-			what := r.URL.Query().Get("comp")
-			if r.Method != http.MethodPut || lost[what] {
+			if r.Method != http.MethodPut {
 				return fault{}
 			}
-			lost[what] = true
-			return fault{lose: true}
+			_, before := lost.LoadOrStore(r.URL.Query().Get("comp"), true)
+			return fault{lose: !before}
 		})
 		info := put(t, s, "k", content(1, n))
 		l.fault.Store(nil)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/auth"
 	"berth/blob"
 	"berth/blob/bucket"
 	"berth/test/gcs"
@@ -41,7 +42,7 @@ func TestKeyFile(t *testing.T) {
 	s := gcs.Start(t)
 	file := s.KeyFile(t)
 	s.TokenLife = 11 * time.Second // of which the library uses one
-	store := open(t, s, func(o *Options) { o.Credentials = file })
+	store := open(t, s, func(o *Options) { o.Credentials = auth.Secret(file) })
 	put(t, store, "a/b_c", []byte("hello"))
 	time.Sleep(1200 * time.Millisecond)
 	put(t, store, "k", content(1, 3*chunk+5))

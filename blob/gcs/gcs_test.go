@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -46,12 +47,12 @@ func TestStoreWithFaults(t *testing.T) {
 		s := gcs.Start(t)
 		store := open(t, s)
 		var n atomic.Int64
-		s.Fault = func(*http.Request) gcs.Fault {
+		s.Break(func(*http.Request) gcs.Fault {
 			if i := n.Add(1); i%8 == 0 {
 				return faults[int(i/8)%len(faults)]
 			}
 			return gcs.Fault{}
-		}
+		})
 		return store
 	})
 }
@@ -189,19 +190,18 @@ func TestAnswersThatAreLost(t *testing.T) {
 	for _, n := range []int{10, chunk, 3*chunk + 7} {
 		s := gcs.Start(t)
 		store := open(t, s)
-		lost := make(map[string]bool)
-		s.Fault = func(r *http.Request) gcs.Fault {
-			what := r.Method + r.Header.Get("Content-Range")
-			if (r.Method == http.MethodPost || r.Method == http.MethodPut) && !lost[what] {
-				lost[what] = true
-				return gcs.Fault{Lose: true}
+		var lost sync.Map
+		s.Break(func(r *http.Request) gcs.Fault {
+			if r.Method != http.MethodPost && r.Method != http.MethodPut {
+				return gcs.Fault{}
 			}
-			return gcs.Fault{}
-		}
+			_, before := lost.LoadOrStore(r.Method+r.Header.Get("Content-Range"), true)
+			return gcs.Fault{Lose: !before}
+		})
 		w := must[blob.Writer](t)(store.Create(t.Context(), "k"))
 		must[int](t)(w.Write(content(1, n)))
 		info := must[blob.Info](t)(w.Commit(t.Context()))
-		s.Fault = nil
+		s.Break(nil)
 		o := must[blob.Object](t)(store.Open(t.Context(), "k"))
 		if o.Info() != info || !bytes.Equal(read(t, store, "k"), content(1, n)) {
 			t.Errorf("%d bytes: committed is %+v, found %+v", n, info, o.Info())
@@ -215,14 +215,14 @@ func TestStoreIsAway(t *testing.T) {
 	store := open(t, s)
 	w := must[blob.Writer](t)(store.Create(t.Context(), "k"))
 	must[int](t)(w.Write(content(1, 2*chunk)))
-	s.Fault = func(*http.Request) gcs.Fault { return gcs.Fault{Status: http.StatusServiceUnavailable} }
+	s.Break(func(*http.Request) gcs.Fault { return gcs.Fault{Status: http.StatusServiceUnavailable} })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, err := w.Commit(ctx)
 	if err == nil || errors.Is(err, blob.ErrStale) || strings.Contains(err.Error(), "upload_id") || strings.Contains(err.Error(), "http://") {
 		t.Errorf("Commit: %v", err)
 	}
-	s.Fault = nil
+	s.Break(nil)
 	if err := w.Abort(t.Context()); err != nil {
 		t.Errorf("Abort: %v", err)
 	}
@@ -267,8 +267,8 @@ func TestOptions(t *testing.T) {
 		{Bucket: "b", ChunkSize: 1000},
 		{Bucket: "b", ChunkSize: 2 * bucket.MaxPart},
 		{Bucket: "b", Emulator: "http://"},
-		{Bucket: "b", Credentials: []byte("{}")},
-		{Bucket: "b", Credentials: []byte(`{"type":"service_account","private_key":"secret"}`)},
+		{Bucket: "b", Credentials: "{}"},
+		{Bucket: "b", Credentials: `{"type":"service_account","private_key":"secret"}`},
 	} {
 		o.Emulator = max(o.Emulator, s.URL)
 		_, err := Open(t.Context(), o)

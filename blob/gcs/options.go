@@ -15,6 +15,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 
+	"berth/auth"
 	"berth/blob/bucket"
 )
 
@@ -24,7 +25,7 @@ type Options struct {
 	// Credentials are those of an account, as the JSON of a key file. When they
 	// are empty, those count that Google's tools find as well: the file that
 	// $GOOGLE_APPLICATION_CREDENTIALS names, or the account of the machine.
-	Credentials []byte
+	Credentials auth.Secret
 	// RootDirectory stands before all names.
 	RootDirectory string
 	// ChunkSize is how many bytes of an upload go into one request: a multiple
@@ -144,7 +145,7 @@ func (o *Options) credentials(ctx context.Context, plain *http.Client) (*google.
 	if kind != google.ServiceAccount {
 		scopes = append(scopes, platformScope)
 	}
-	c, err := google.CredentialsFromJSONWithType(ctx, o.Credentials, kind, scopes...)
+	c, err := google.CredentialsFromJSONWithType(ctx, []byte(o.Credentials.Reveal()), kind, scopes...)
 	if err != nil {
 		return nil, fmt.Errorf("the credentials of type %q are not to be used", kind)
 	}
@@ -157,9 +158,9 @@ func (o *Options) kind() (google.CredentialsType, error) {
 	var file struct {
 		Type google.CredentialsType `json:"type"`
 	}
-	if err := json.Unmarshal(o.Credentials, &file); err != nil || file.Type == "" {
+	if err := json.Unmarshal([]byte(o.Credentials.Reveal()), &file); err != nil || file.Type == "" {
 		return "", errors.New("the credentials are not those of a key file: they have no type")
 	}
-	_, err := newSigner(o.Credentials, nil, nil)
+	_, err := newSigner([]byte(o.Credentials.Reveal()), nil, nil)
 	return file.Type, err
 }

@@ -34,7 +34,8 @@ func (g *gcsConfig) options(log *slog.Logger) gcs.Options {
 		for key, value := range g.Credentials {
 			file[key] = value.Reveal()
 		}
-		o.Credentials, _ = json.Marshal(file) // of text
+		text, _ := json.Marshal(file) // it is all text
+		o.Credentials = auth.Secret(text)
 	}
 	return o
 }
@@ -42,14 +43,14 @@ func (g *gcsConfig) options(log *slog.Logger) gcs.Options {
 // open reads the credentials.
 func (g *gcsConfig) open(log *slog.Logger) (gcs.Options, error) {
 	o := g.options(log)
-	if g.KeyFile == "" || o.Credentials != nil {
+	if g.KeyFile == "" || o.Credentials != "" {
 		return o, nil
 	}
 	file, err := os.ReadFile(g.KeyFile)
 	if err != nil {
 		return o, fmt.Errorf("storage.gcs.keyfile: %w", err)
 	}
-	o.Credentials = file
+	o.Credentials = auth.Secret(file)
 	if err := o.Check(); err != nil {
 		return o, fmt.Errorf("storage.gcs.keyfile: %w", err)
 	}

@@ -56,7 +56,7 @@ func TestGCSOptions(t *testing.T) {
 	}
 	g.Credentials = map[string]auth.Secret{"type": "authorized_user"}
 	var file map[string]string
-	if err := json.Unmarshal(g.options(nil).Credentials, &file); err != nil || file["type"] != "authorized_user" {
+	if err := json.Unmarshal([]byte(g.options(nil).Credentials.Reveal()), &file); err != nil || file["type"] != "authorized_user" {
 		t.Errorf("the credentials are %v, %v", file, err)
 	}
 }

@@ -18,26 +18,36 @@ import (
 	"berth/test/gcs"
 )
 
+// clouds prepare a folder for berth with an object store, and return what the
+// environment has to say.
+var clouds = map[string]func(*testing.T, string) []string{"gcs": prepareGCS, "azure": prepareAzure}
+
+// serveCloud runs berth in a folder that was prepared.
+func serveCloud(t *testing.T, name, dir string, env ...string) *server {
+	t.Helper()
+	s, err := launch(dir, []string{"serve", filepath.Join(dir, name+".yml")}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			t.Logf("the server said:\n%s", s.log)
+		}
+	})
+	return s
+}
+
 // TestCloud keeps blobs in object stores. What their drivers do is tested with
 // them; here a client pushes and pulls, with redirects and without, and an upload
 // goes on after the server was stopped.
 func TestCloud(t *testing.T) {
-	for name, prepared := range map[string]func(*testing.T, string) []string{"gcs": prepareGCS, "azure": prepareAzure} {
+	for name, prepareCloud := range clouds {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			env := prepared(t, dir)
+			env := prepareCloud(t, dir)
 			for _, redirect := range []bool{true, false} {
-				disable := fmt.Sprintf("REGISTRY_STORAGE_REDIRECT_DISABLE=%t", !redirect)
-				s, err := launch(dir, []string{"serve", filepath.Join(dir, name+".yml")}, append(env, disable))
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() {
-					s.stop()
-					if t.Failed() {
-						t.Logf("the server said:\n%s", s.log)
-					}
-				})
+				s := serveCloud(t, name, dir, append(env, fmt.Sprintf("REGISTRY_STORAGE_REDIRECT_DISABLE=%t", !redirect))...)
 				cloudPush(t, s, redirect)
 				cloudUpload(t, s)
 				cloudCrane(t, s)

@@ -30,10 +30,22 @@ type junit struct {
 }
 
 // TestConformance runs the suite of the OCI distribution specification, in its
-// development version, as a user who has to log in.
+// development version, on every store: on a disk as a user who has to log in, on
+// the others without redirects, whose answers it does not take for the registry's.
 func TestConformance(t *testing.T) {
 	need(t, "conformance")
-	s := serve(t, "team.yml")
+	t.Run("filesystem", func(t *testing.T) { conform(t, serve(t, "team.yml")) })
+	for name, prepareCloud := range clouds {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			env := prepareCloud(t, dir)
+			conform(t, serveCloud(t, name, dir, append(env, "REGISTRY_STORAGE_REDIRECT_DISABLE=true")...))
+		})
+	}
+}
+
+func conform(t *testing.T, s *server) {
+	t.Helper()
 	results := t.TempDir()
 	cmd := exec.Command("conformance")
 	cmd.Dir = results

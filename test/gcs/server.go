@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -44,8 +45,6 @@ type Fault struct {
 // A Server is the storage.
 type Server struct {
 	URL string
-	// Fault decides about each request; it is set before the requests.
-	Fault func(*http.Request) Fault
 	// Key, when it is not nil, is that of the account: requests need a token,
 	// and addresses may be signed.
 	Key *rsa.PublicKey
@@ -55,6 +54,8 @@ type Server struct {
 	Forbidden bool
 	// SignFor signs for an account without a key.
 	SignFor *rsa.PrivateKey
+
+	fault atomic.Pointer[func(*http.Request) Fault]
 
 	mu       sync.Mutex
 	objects  map[string]*object
@@ -87,6 +88,15 @@ func New() *Server {
 		objects: make(map[string]*object), sessions: make(map[string]*session),
 		tokens: make(map[string]time.Time), requests: make(map[string]int),
 	}
+}
+
+// Break has decide say of each request how it goes wrong, nil that none does.
+func (s *Server) Break(decide func(*http.Request) Fault) {
+	if decide == nil {
+		s.fault.Store(nil)
+		return
+	}
+	s.fault.Store(&decide)
 }
 
 // Names returns the names of the objects.
@@ -162,8 +172,8 @@ func (o *object) resource(name string) map[string]any {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var f Fault
-	if s.Fault != nil {
-		f = s.Fault(r)
+	if decide := s.fault.Load(); decide != nil {
+		f = (*decide)(r)
 	}
 	time.Sleep(f.Delay)
 	if f.Status != 0 {
