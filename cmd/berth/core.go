@@ -182,6 +182,9 @@ func (c *Config) registryOptions(log *slog.Logger) local.Options {
 	if c.isRemote() {
 		o.KeptUploads = keptRemoteUploads
 	}
+	if c.Metadata.Postgres != nil {
+		o.KeptUploads = 0 // another node may get the next request
+	}
 	if !c.Storage.Redirect.Disable {
 		o.URLLifetime = urlLifetime
 	}
