@@ -26,6 +26,29 @@ func BenchmarkPush(b *testing.B) {
 	})
 }
 
+// BenchmarkLookup measures one question of one client.
+func BenchmarkLookup(b *testing.B) {
+	look := func(b *testing.B, db *DB) {
+		if err := push(db.Update, 1); err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			err := db.Lookup(context.Background(), func(tx *Tx) error {
+				_, err := tx.TaggedManifest("team/app1", "t1")
+				return err
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("sqlite", func(b *testing.B) { look(b, openSQLiteFor(b)) })
+	b.Run("postgres", func(b *testing.B) {
+		s := shared.Server(b)
+		look(b, openPostgresFor(b, s.URL(s.Database(b))))
+	})
+}
+
 func openSQLiteFor(b *testing.B) *DB {
 	db, err := OpenSQLite(context.Background(), b.TempDir()+"/berth.db", Options{})
 	return benched(b, db, err)

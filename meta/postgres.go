@@ -43,10 +43,10 @@ const (
 
 	// A server that hangs costs a caller at most waitTime and connectTime, or
 	// statementTime and connectTime: less than 10 seconds.
-	waitTime      = 4 * time.Second // for a connection that is free
-	connectTime   = 4 * time.Second // to make one
-	hostTime      = 3 * time.Second // of it, for one host
-	statementTime = 5 * time.Second // for the answer to a statement
+	waitTime      = 3 * time.Second         // for a connection that is free
+	connectTime   = 4 * time.Second         // to make one
+	hostTime      = 3 * time.Second         // of it, for one host
+	statementTime = 4500 * time.Millisecond // for the answer to a statement
 	// The server itself ends a statement after serverTime, and after idleTime the
 	// transaction of a node that hangs, for which the others wait.
 	serverTime = 4 * time.Second

@@ -82,11 +82,12 @@ func isQuiet(c net.Conn) bool {
 	if err != nil {
 		return false
 	}
+	var peeked error
 	err = r.Control(func(fd uintptr) {
 		var b [1]byte
-		_, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		_, _, peeked = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 	})
-	return errors.Is(err, unix.EAGAIN)
+	return err == nil && errors.Is(peeked, unix.EAGAIN)
 }
 
 // errLost is of a commit of nothing.

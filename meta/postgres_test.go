@@ -327,6 +327,26 @@ func TestSilence(t *testing.T) {
 	<-done
 }
 
+// TestConnectionsAreKept: to make one takes longer than most that is asked on it.
+func TestConnectionsAreKept(t *testing.T) {
+	db := openShared(t)
+	backends := make(map[int]bool)
+	note := func(tx *Tx) error {
+		var pid int
+		err := tx.row("test", "SELECT pg_backend_pid()", nil, &pid)
+		backends[pid] = true
+		return err
+	}
+	for range 3 * cap(db.readers) {
+		if err := errors.Join(db.Lookup(t.Context(), note), db.View(t.Context(), note), db.Update(t.Context(), note)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(backends) > cap(db.readers)+1 {
+		t.Errorf("%d connections were made", len(backends))
+	}
+}
+
 // TestCutConnections: whoever asks next gets a new connection, and no error.
 func TestCutConnections(t *testing.T) {
 	s := shared.Server(t)
