@@ -336,6 +336,12 @@ func (a *adoption) putTag(tx *meta.Tx, name oci.Name, id meta.RepositoryID, l li
 	if err == nil && now.Digest != l.target && now.Digest != before && !l.modified.After(now.Pushed) {
 		return registry.Finding{Path: l.path, Reason: "the tag was pushed to berth later, and stays at " + string(now.Digest)}, nil
 	}
+	var rule *registry.RuleError
+	if err := a.r.checkMove(tx, id, name, []oci.Tag{tag}, l.target); errors.As(err, &rule) {
+		return registry.Finding{Path: l.path, Reason: rule.Message}, nil
+	} else if err != nil {
+		return registry.Finding{}, err
+	}
 	if now.Digest != l.target {
 		if err := tx.PutTag(id, tag, l.target, l.when(a.r.o.Now())); err != nil {
 			return registry.Finding{}, err

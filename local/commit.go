@@ -167,14 +167,15 @@ func (u *upload) name(ctx context.Context, b meta.Blob, damaged string) (meta.Bl
 				return err
 			}
 		}
-		var err error
-		if named, err = settleBlob(tx, b, damaged, now); err != nil {
-			return err
-		}
-		if err := u.checkKept(tx, named, now); err != nil {
-			return err
-		}
-		return tx.LinkBlob(u.row.Repository, named, now)
+		return u.r.bounded(tx, u.row.Repository, func() (err error) {
+			if named, err = settleBlob(tx, b, damaged, now); err != nil {
+				return err
+			}
+			if err := u.checkKept(tx, named, now); err != nil {
+				return err
+			}
+			return tx.LinkBlob(u.row.Repository, named, now)
+		})
 	})
 	if err != nil {
 		return meta.Blob{}, err

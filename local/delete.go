@@ -12,7 +12,10 @@ import (
 func (r *Registry) DeleteBlob(ctx context.Context, repo oci.Name, d oci.Digest) error {
 	defer r.blobs.hold(blobName{repo, d})()
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
-		err := tx.UnlinkBlob(repo, d)
+		err := r.checkRemoval(tx, repo, d)
+		if err == nil {
+			err = tx.UnlinkBlob(repo, d)
+		}
 		if errors.Is(err, meta.ErrNotExist) {
 			err = noBlob()
 		}
@@ -24,7 +27,11 @@ func (r *Registry) DeleteBlob(ctx context.Context, repo oci.Name, d oci.Digest) 
 func (r *Registry) DeleteManifest(ctx context.Context, repo oci.Name, d oci.Digest) error {
 	defer r.manifests.holdAll()() // which tags name it is not known yet
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
-		id, err := tx.Repository(repo)
+		err := r.checkRemoval(tx, repo, d)
+		var id meta.RepositoryID
+		if err == nil {
+			id, err = tx.Repository(repo)
+		}
 		if err == nil {
 			err = tx.LoseParent(id, d, r.o.Now())
 		}
@@ -40,6 +47,9 @@ func (r *Registry) DeleteTag(ctx context.Context, repo oci.Name, t oci.Tag) erro
 	defer r.manifests.hold(manifestName{repo, oci.Reference{Tag: t}})()
 	return storage(r.db.Update(ctx, func(tx *meta.Tx) error {
 		id, err := tx.Repository(repo)
+		if err == nil {
+			err = r.checkMove(tx, id, repo, []oci.Tag{t}, "")
+		}
 		if err == nil {
 			err = tx.LoseTag(id, t, "", r.o.Now())
 		}

@@ -16,9 +16,11 @@ import (
 // wait for. One that was interrupted is gone on with by another call.
 func (r *Registry) DeleteRepository(ctx context.Context, repo oci.Name) error {
 	var id meta.RepositoryID
-	err := r.db.Lookup(ctx, func(tx *meta.Tx) (err error) {
-		id, err = repository(tx, repo)
-		return err
+	err := r.db.View(ctx, func(tx *meta.Tx) (err error) {
+		if id, err = repository(tx, repo); err != nil {
+			return err
+		}
+		return r.checkRemovalOfAll(tx, repo) // before anything goes
 	})
 	if err != nil {
 		return err
@@ -57,6 +59,9 @@ func (d *deletion) tags(ctx context.Context) error {
 			for _, t := range page {
 				if t.Updated.After(d.began) {
 					continue
+				}
+				if err := d.r.checkMove(tx, d.id, d.repo, []oci.Tag{t.Tag}, ""); err != nil {
+					return err
 				}
 				if err := tx.DeleteTag(d.id, t.Tag); err != nil {
 					return err

@@ -19,6 +19,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/blob"
@@ -74,6 +75,7 @@ type Registry struct {
 	saved     *cache[string, int]          // by owner: uploads that have a row
 	damaged   *cache[string, string]       // key -> the stamp under which its bytes were found to be wrong
 	pulls     pulls
+	rules     atomic.Pointer[Rules] // nil: there are none
 
 	mu       sync.Mutex
 	writers  map[string]*upload // by ID: who writes now
@@ -84,8 +86,9 @@ type Registry struct {
 }
 
 var (
-	_ registry.Registry = (*Registry)(nil)
-	_ registry.Mover    = (*Registry)(nil)
+	_ registry.Registry   = (*Registry)(nil)
+	_ registry.Mover      = (*Registry)(nil)
+	_ registry.Accountant = (*Registry)(nil)
 )
 
 type blobName struct {

@@ -34,10 +34,15 @@ func (r *Registry) PutManifest(ctx context.Context, repo oci.Name, m registry.Ma
 		if err := put.check(tx); err != nil {
 			return err
 		}
-		if settled, err = settleBlob(tx, b, damaged, put.now); err != nil {
+		if err := r.checkMove(tx, put.id, repo, o.Tags, m.Digest); err != nil {
 			return err
 		}
-		return put.write(tx, settled)
+		return r.bounded(tx, repo, func() (err error) {
+			if settled, err = settleBlob(tx, b, damaged, put.now); err != nil {
+				return err
+			}
+			return put.write(tx, settled)
+		})
 	})
 	release()
 	if errors.Is(err, meta.ErrUnknownOutcome) {

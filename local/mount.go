@@ -40,7 +40,7 @@ func (r *Registry) MountBlob(ctx context.Context, repo, from oci.Name, d oci.Dig
 		if b, err = source(tx, from, d); err != nil {
 			return err
 		}
-		return tx.LinkBlob(repo, b, now)
+		return r.bounded(tx, repo, func() error { return tx.LinkBlob(repo, b, now) })
 	})
 	return describeBlob(b), storage(err)
 }

@@ -171,8 +171,11 @@ func (p *retentionPlan) lastPulled(t meta.TagUse) time.Time {
 }
 
 // gives returns the first rule that gives up a tag which none keeps, nil where it
-// stays.
+// stays, as one does that is immutable.
 func (p *retentionPlan) gives(t meta.TagUse) *plannedRule {
+	if p.s.r.immutable(p.row.Name, t.Tag) != nil {
+		return nil
+	}
 	var first *plannedRule
 	for i := range p.rules {
 		r := &p.rules[i]

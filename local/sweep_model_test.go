@@ -231,6 +231,7 @@ func TestSweepModel(t *testing.T) {
 			"sweep": m.sweep, "wait": m.wait, "": m.check,
 		})
 		m.settle(rt)
+		wantRightTotals(rt, r)
 		for _, name := range modelRepos { // for the next story
 			if err := r.DeleteRepository(rt.Context(), name); err != nil && !errors.Is(err, oci.NameUnknown) {
 				rt.Fatal(err)

@@ -37,6 +37,7 @@ type upload struct {
 	w    blob.Writer // nil until bytes come
 	hash hash.Hash
 	size int64
+	room *room // of the quotas when the request began; nil for any number of bytes
 }
 
 // ID implements registry.Upload.
@@ -51,6 +52,9 @@ func (u *upload) Write(p []byte) (int, error) {
 	defer u.mu.Unlock()
 	if u.ended != nil {
 		return 0, u.ended
+	}
+	if err := u.room.take(u.size + int64(len(p))); err != nil {
+		return 0, err
 	}
 	if err := u.begin(u.ctx); err != nil {
 		return 0, err

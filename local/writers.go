@@ -19,6 +19,10 @@ func (r *Registry) StartUpload(ctx context.Context, repo oci.Name, o registry.Up
 	if err := r.db.Room(); err != nil {
 		return nil, storage(err)
 	}
+	room, err := r.room(ctx, repo, max(o.Size, 1))
+	if err != nil {
+		return nil, err
+	}
 	if o.Algorithm == "" {
 		o.Algorithm = oci.SHA256
 	}
@@ -32,7 +36,7 @@ func (r *Registry) StartUpload(ctx context.Context, repo oci.Name, o registry.Up
 	}
 	now := r.o.Now()
 	u := &upload{
-		r: r, ctx: ctx, hash: o.Algorithm.New(),
+		r: r, ctx: ctx, hash: o.Algorithm.New(), room: room,
 		row: meta.Upload{ID: id, Repository: repo, Owner: o.Owner, Key: key, Algorithm: o.Algorithm, Created: now, Updated: now},
 	}
 	if err := r.admit(ctx, u); err != nil {
@@ -98,6 +102,13 @@ func (r *Registry) ResumeUpload(ctx context.Context, repo oci.Name, id string, o
 		return nil, err
 	}
 	u := &upload{r: r, ctx: ctx, row: row, named: true}
+	more := o.Size
+	if more > 0 {
+		more += row.Size
+	}
+	if u.room, err = r.room(ctx, repo, more); err != nil {
+		return nil, err
+	}
 	u.mu.Lock() // who overtakes u waits until it is ready
 	defer u.mu.Unlock()
 	earlier, kept := r.enter(u)

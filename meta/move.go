@@ -110,10 +110,16 @@ func (m *mover) move() error {
 			return err
 		}
 	}
+	if err := m.setTriggers(tables, "DISABLE"); err != nil {
+		return err
+	}
 	for _, t := range tables {
 		if err := m.copy(t); err != nil {
 			return fmt.Errorf("move table %s: %w", t.name, err)
 		}
+	}
+	if err := m.setTriggers(tables, "ENABLE"); err != nil {
+		return err
 	}
 	for _, t := range tables {
 		if err := m.compare(t); err != nil {
@@ -141,6 +147,17 @@ func (m *mover) checkEmpty(t table) error {
 		return fmt.Errorf("%w: these metadata were moved to it before", ErrNotEmpty)
 	}
 	return fmt.Errorf("%w: table %s has rows; name a database of its own", ErrNotEmpty, t.name)
+}
+
+// setTriggers has the triggers of the tables, but for those that keep their keys,
+// rest while rows are copied: what they have written is among these.
+func (m *mover) setTriggers(tables []table, to string) error {
+	for _, t := range tables {
+		if _, err := m.to.Exec(m.ctx, "ALTER TABLE "+t.id()+" "+to+" TRIGGER USER"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copy writes the rows of one table.

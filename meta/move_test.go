@@ -72,6 +72,16 @@ func TestMove(t *testing.T) {
 		t.Errorf("rows: %v", rowsOf)
 	}
 	to := openURL(t, o.URL)
+	wantUsage(t, to, "a", 6, 2)
+	putManifest(t, to, "a", "after", Manifest{})
+	wantUsage(t, to, "a", 11, 2)
+	mustUpdate(t, to, func(tx *Tx) error {
+		id, err := tx.Repository("a")
+		if err == nil {
+			_, err = tx.DeleteManifest(id, digest("after"))
+		}
+		return err
+	})
 	for name, look := range map[string]func(*DB) (any, error){
 		"accounts": func(db *DB) (any, error) { return db.Accounts().Accounts(t.Context()) },
 		"robots":   func(db *DB) (any, error) { return db.Robots().Robots(t.Context()) },

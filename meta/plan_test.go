@@ -31,11 +31,14 @@ func TestQueriesSearch(t *testing.T) {
 				continue
 			}
 			for _, step := range plan(t, tx, query) {
-				ok := !strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "TEMP B-TREE FOR ORDER BY") || query == tagsReaching("")
+				ok := !strings.HasPrefix(step, "SCAN ") && !strings.Contains(step, "TEMP B-TREE FOR ORDER BY") || strings.Contains(query, "RECURSIVE reaching") || query == countUsage
 				for _, prefix := range allowed {
 					ok = ok || strings.HasPrefix(step, prefix)
 				}
-				ok = ok && (!readsRepository(step) || strings.HasPrefix(query, "DELETE") && !strings.Contains(query, "digest"))
+				ok = ok && (!readsRepository(step) || strings.HasPrefix(query, "DELETE") && !strings.Contains(query, "digest") || query == countUsage)
+				// The keys that refer to a row with triggers, which are looked at
+				// only where one is broken.
+				ok = ok || strings.HasPrefix(strings.TrimSpace(query), "INSERT INTO repositories ")
 				if !ok {
 					t.Errorf("%s\n\t%s", query, step)
 				}
@@ -115,6 +118,12 @@ func callAll(t *testing.T, tx *Tx) {
 	check(tx.ManifestsOf(id, "", 10))
 	check(nil, tx.PutAdopted("a", Adoption{"t", d}))
 	check(tx.Adopted("a", []string{"t", "u"}))
+	check(tx.TagsNeeding(id, e, "", 10))
+	check(tx.Usage(registry.Span{From: "a"}))
+	check(tx.RepositoryUsage("a"))
+	check(tx.RepositoryUsages(plain))
+	check(tx.CountUsage("a"))
+	check(nil, tx.SetUsage("a", registry.Usage{}))
 	check(nil, tx.UnlinkBlob("a", d))
 	check(nil, tx.DeleteTag(id, "t"))
 	check(tx.DeleteManifest(id, d))

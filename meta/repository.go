@@ -70,14 +70,7 @@ func (r RepositoryRange) where(column string, first int) (string, []any) {
 	if string(r.After) >= r.From {
 		lower, operator = string(r.After), " > "
 	}
-	upper, below := r.To, " < "
-	if upper == "" {
-		upper = beyondNames
-	}
-	// The name itself is the last before it with a 0, which PostgreSQL cannot say.
-	if last, ok := strings.CutSuffix(upper, "\x00"); ok {
-		upper, below = last, " <= "
-	}
+	below, upper := endOf(r.Span)
 	p := func(i int) string { return placeholders(first+i, 1) }
 	condition := column + operator + p(0) + " AND " + column + below + p(1)
 	args := []any{lower, upper}
@@ -88,6 +81,18 @@ func (r RepositoryRange) where(column string, first int) (string, []any) {
 	}
 	condition += " ORDER BY " + column + " LIMIT " + p(len(args))
 	return condition, append(args, r.Limit)
+}
+
+// endOf returns the operator and the name that bound a span.
+func endOf(s registry.Span) (below, upper string) {
+	if s.To == "" {
+		return " < ", beyondNames
+	}
+	// The name itself is the last before it with a 0, which PostgreSQL cannot say.
+	if last, ok := strings.CutSuffix(s.To, "\x00"); ok {
+		return " <= ", last
+	}
+	return " < ", s.To
 }
 
 // Repositories returns repositories that hold a manifest.

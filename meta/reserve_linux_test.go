@@ -57,7 +57,7 @@ func TestRoomForDeletes(t *testing.T) {
 			return err
 		})
 	}
-	if added--; !errors.Is(err, ErrNoSpace) || !errors.Is(db.Room(), ErrNoSpace) || added < 1000 {
+	if added--; !errors.Is(err, ErrNoSpace) || !errors.Is(db.Room(), ErrNoSpace) || added < 500 {
 		t.Fatalf("after %d names: %v", added, err)
 	}
 	fillUp(t, filepath.Join(dir, "rest"))

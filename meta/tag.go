@@ -1,6 +1,7 @@
 package meta
 
 import (
+	"strings"
 	"time"
 
 	"berth/oci"
@@ -57,6 +58,13 @@ func tagsReaching(collation string) string {
 	SELECT t.name, t.digest, t.updated FROM reaching r
 	CROSS JOIN tags t WHERE t.repository_id = $1 AND t.digest = r.digest AND t.name > $2
 	ORDER BY t.name LIMIT $3`
+}
+
+// TagsNeeding returns a page of tags whose manifest is d, or needs it, at any
+// depth: what is only said about a manifest (its referrers) it does not need.
+func (tx *Tx) TagsNeeding(repo RepositoryID, d oci.Digest, after oci.Tag, limit int) ([]registry.TagInfo, error) {
+	query := strings.Replace(tagsReaching(tx.conn.dialect.collation), "m.child = r.digest", "m.child = r.digest AND m.kind <> 'subject'", 1)
+	return rows(tx, "list tags", query, []any{int64(repo), string(after), limit, string(d)}, scanTag)
 }
 
 func scanTag(r scanner) (registry.TagInfo, error) {

@@ -55,7 +55,8 @@ type Content interface {
 	URL(ctx context.Context) (string, error)
 }
 
-// A Writer takes content.
+// A Writer takes content. Each of its methods, and Commit and Write of an Upload,
+// may return a *RuleError.
 type Writer interface {
 	// StartUpload begins the upload of a blob to repo, which need not exist.
 	// Errors: oci.TooManyRequests when the owner has too many open.
@@ -84,6 +85,9 @@ type UploadOptions struct {
 	// Algorithm is what the digest is expected to be made with; SHA256 when
 	// empty. A commit with the other one reads the bytes again.
 	Algorithm oci.Algorithm
+	// Size is how many bytes the caller is about to write, as far as he has
+	// said. What there is no room for is refused before it comes.
+	Size int64
 }
 
 // An Upload is a blob on its way in. It is not safe for concurrent use. After
@@ -128,7 +132,8 @@ type PutOptions struct {
 	IfNoneMatch bool
 }
 
-// A Deleter removes names. Bytes go later, when nothing names them.
+// A Deleter removes names. Bytes go later, when nothing names them. Each of its
+// methods may return a *RuleError.
 type Deleter interface {
 	// DeleteBlob takes the blob from repo. Errors: oci.BlobUnknown.
 	DeleteBlob(ctx context.Context, repo oci.Name, d oci.Digest) error
