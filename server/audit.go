@@ -38,7 +38,9 @@ func (s *Server) auditRefusal(x *exchange, r *Refusal) {
 	e := s.event(x, audit.Refused, audit.Denied)
 	e.Scope, e.Tags, e.Reason, e.Status = r.Scope.String(), r.Tags, r.Reason, r.Status
 	e.Digest = x.target.content()
-	s.addRule(x, &e)
+	if e.Comment = r.Rule; r.Rule == "" {
+		s.addRule(x, &e)
+	}
 	s.o.Audit(e)
 }
 

@@ -26,6 +26,9 @@ type Refusal struct {
 	Scope  auth.Scope // what a token would have to be for
 	Tags   []oci.Tag  // that the request named
 	Reason string
+	// Rule is the rule about content that refused what the caller may do; ""
+	// where he may not.
+	Rule   string
 	Status int
 }
 
@@ -155,7 +158,7 @@ func (s *Server) refuse(x *exchange, scope auth.Scope, reason string) answer {
 
 // record tells the operator of a refusal.
 func (s *Server) record(x *exchange, r *Refusal) {
-	x.refused = true
+	x.refused = r.Rule == ""
 	s.auditRefusal(x, r)
 	if s.o.Refused != nil {
 		s.o.Refused(x.r.Context(), *r)

@@ -13,6 +13,7 @@ import (
 	"berth/auth"
 	"berth/auth/token"
 	"berth/oci"
+	"berth/registry"
 )
 
 // statuses is the one table of statuses. A code that is not in it is a 500.
@@ -84,6 +85,7 @@ type answer struct {
 	detail    any
 	challenge *challenge    // of a 401
 	refusal   *Refusal      // when the caller may not do what he asked
+	rule      string        // the kind of rule that does not let anybody do it
 	retry     time.Duration // when to come again
 	last      bool          // the connection is of no more use
 	log       error         // what the operator should know
@@ -100,8 +102,14 @@ func (s *Server) answerTo(x *exchange, err error) answer {
 		left      *goneError
 		told      *oci.Error
 		code      oci.Code
+		rule      *registry.RuleError
+		paced     *paceError
 	)
 	switch {
+	case errors.As(err, &rule):
+		return s.ruled(x, rule.Kind, rule.Rule, rule.Message)
+	case errors.As(err, &paced):
+		return paced.slowDown()
 	case errors.As(err, &denied):
 		return s.refuse(x, denied.Scope, denied.Reason)
 	case errors.As(err, &told) && told.Code == oci.Denied:
@@ -175,8 +183,12 @@ func (s *Server) fail(x *exchange, err error) {
 		x.w.status = statusGone
 		panic(http.ErrAbortHandler)
 	}
-	if a.refusal != nil {
+	x.rule = a.rule
+	switch {
+	case a.refusal != nil:
 		s.record(x, a.refusal)
+	case a.rule == rulePace:
+		s.auditPace(x, &a)
 	}
 	h := x.w.Header()
 	if a.status == http.StatusMethodNotAllowed {

@@ -29,6 +29,7 @@ type memory struct {
 	short  int // bytes that each file lacks
 	broken error
 	fail   error // what every call returns, when set
+	rule   error // what every push of a manifest and every mount returns, when set
 	// failTags, when set, is the page of tags that does not come.
 	failTags int
 	// mostReferrers is the largest page of referrers that was asked for.
@@ -237,6 +238,9 @@ func (u *memoryUpload) Commit(_ context.Context, d oci.Digest) (oci.Descriptor, 
 func (m *memory) MountBlob(_ context.Context, name, from oci.Name, d oci.Digest) (oci.Descriptor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.rule != nil {
+		return oci.Descriptor{}, m.rule
+	}
 	for other, r := range m.repos {
 		if data, ok := r.blobs[d]; ok && from == other {
 			m.repo(name).blobs[d] = data
@@ -249,6 +253,9 @@ func (m *memory) MountBlob(_ context.Context, name, from oci.Name, d oci.Digest)
 func (m *memory) PutManifest(_ context.Context, name oci.Name, mc registry.ManifestContent, o registry.PutOptions) (oci.Descriptor, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.rule != nil {
+		return oci.Descriptor{}, m.rule
+	}
 	r := m.repo(name)
 	for _, tag := range o.Tags {
 		now, exists := r.tags[tag]

@@ -28,6 +28,9 @@ type Sample struct {
 	Received int64 // bytes of the body, where announced
 	Sent     int64 // bytes of the body
 	Refused  bool  // the caller may not do what he asked
+	// Rule is the kind of rule that did not let him, though he may: immutable,
+	// quota or limit, as registry.RuleQuota names it; "" for none.
+	Rule     string
 	Panicked bool
 }
 
@@ -48,6 +51,7 @@ func (s *Server) measure(x *exchange) {
 		Received: max(x.r.ContentLength, 0),
 		Sent:     x.w.sent,
 		Refused:  x.refused,
+		Rule:     x.rule,
 		Panicked: x.panicked,
 	})
 }

@@ -77,6 +77,9 @@ type Options struct {
 	// with AuditPulls of the manifests that were read. Nil is nobody.
 	Audit      func(audit.Event)
 	AuditPulls bool
+	// Limits say how often a caller may come; nil, and a nil that it returns, is
+	// as often as he likes. Health, pages and keys are not counted.
+	Limits func() *Limits
 	// Blocked says why nothing may be written now, in words for the client, or
 	// "" when it may. Nil is never.
 	Blocked func() string
@@ -181,6 +184,9 @@ type exchange struct {
 	method   audit.Method      // how the caller has proved who he is
 	registry registry.Registry // as the caller may use it; nil where nobody is asked
 	refused  bool
+	rule     string // the kind of rule that refused
+	paced    bool   // a limit was told of, of which so many are left:
+	left     int
 	panicked bool
 }
 
@@ -274,10 +280,16 @@ func (s *Server) prepare(x *exchange) (handler, error) {
 	if x.query, err = parseQuery(x.r); err != nil {
 		return nil, err
 	}
+	if err := s.keepPace(x, false); err != nil {
+		return nil, err
+	}
 	if route.open {
 		return x.op.serve, nil
 	}
 	if err := s.authenticate(x); err != nil {
+		return nil, err
+	}
+	if err := s.keepPace(x, true); err != nil {
 		return nil, err
 	}
 	if err := s.admit(x); err != nil {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -54,12 +55,13 @@ func (s *Server) startOptions(x *exchange) (registry.UploadOptions, error) {
 	return o, nil
 }
 
-// uploadOptions says whose an upload is.
+// uploadOptions says whose an upload is, and what comes of it.
 func uploadOptions(x *exchange) registry.UploadOptions {
-	if x.caller.Anonymous() {
-		return registry.UploadOptions{}
+	o := registry.UploadOptions{Size: max(x.r.ContentLength, 0)}
+	if !x.caller.Anonymous() {
+		o.Owner = x.caller.Provider + "/" + x.caller.Name
 	}
-	return registry.UploadOptions{Owner: x.caller.Provider + "/" + x.caller.Name}
+	return o
 }
 
 // mount tries to have the blob from another repository. Whatever the reason why
@@ -83,7 +85,11 @@ func (s *Server) mount(x *exchange) (done bool, err error) {
 	if source := (target{repo: from, digest: d}); from != "" && s.narrow(x.caller, source) {
 		return false, &access.DeniedError{Scope: x.scope(), Reason: "the token is not for " + string(from)}
 	}
-	if _, err = x.registry.MountBlob(x.r.Context(), x.target.repo, from, d); err != nil {
+	_, err = x.registry.MountBlob(x.r.Context(), x.target.repo, from, d)
+	if errors.As(err, new(*registry.RuleError)) {
+		return false, err // what may not be mounted may not be uploaded either
+	}
+	if err != nil {
 		s.o.Log.DebugContext(x.r.Context(), "blob not mounted", "ref", x.id, "error", err)
 		return false, nil
 	}
