@@ -4,20 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
-// authenticate asks the backends for a proof, and remembers who owns the name.
-func (v *Verifier) authenticate(ctx context.Context, c Credentials) (Identity, error) {
-	id, err := v.ask(c.User, func(b Authenticator) (Identity, error) {
-		return b.Authenticate(ctx, c)
+// A source is whom an answer is from.
+type source struct {
+	by    Authenticator   // who said it; nil for all of those that were asked
+	asked []Authenticator // the backends of that time
+}
+
+// stays reports whether who gave the answer is still asked.
+func (s source) stays(now []Authenticator) bool {
+	return s.by == nil || slices.Contains(now, s.by)
+}
+
+// holds reports whether an answer still counts where backends do not answer now:
+// who said it is still asked, and nobody before him who was not asked then.
+func (s source) holds(now []Authenticator) bool {
+	if s.by == nil {
+		return slices.Equal(s.asked, now)
+	}
+	i := slices.Index(now, s.by)
+	return i >= 0 && !slices.ContainsFunc(now[:i], func(b Authenticator) bool { return !slices.Contains(s.asked, b) })
+}
+
+// authenticate asks the backends for a proof, and remembers who owns the name
+// when all have answered.
+func (v *Verifier) authenticate(ctx context.Context, c Credentials) (Identity, source, error) {
+	from, silent := source{asked: *v.backends.Load()}, false
+	id, err := v.ask(from.asked, c.User, func(b Authenticator) (Identity, error) {
+		id, err := b.Authenticate(ctx, c)
+		silent = silent || err != nil && !errors.Is(err, ErrNoMatch)
+		from.by = b
+		return id, err
 	})
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, from, err
 	}
-	if v.lastOwner(c.User) != id.Provider {
-		v.owners.Set(c.User, ownerEntry{id.Provider, v.now().Add(rememberOwner)})
+	if !silent && v.lastOwner(c.User, from.asked) != id.Provider {
+		v.owners.Set(c.User, ownerEntry{id.Provider, from, v.now().Add(rememberOwner)})
 	}
-	return id, v.checkOwner(ctx, c.User, id)
+	return id, from, v.checkOwner(ctx, c.User, id)
 }
 
 // checkOwner refuses an identity whose backend spells the name otherwise than
@@ -95,7 +122,7 @@ func (v *Verifier) holderOf(ctx context.Context, s Subject) (Identity, error) {
 
 // ownerOf asks the backends what they know of a name, without groups of ours.
 func (v *Verifier) ownerOf(ctx context.Context, name string) (Identity, error) {
-	return v.ask(name, func(b Authenticator) (Identity, error) {
+	return v.ask(*v.backends.Load(), name, func(b Authenticator) (Identity, error) {
 		return b.Resolve(ctx, Subject{Name: name})
 	})
 }
@@ -103,13 +130,13 @@ func (v *Verifier) ownerOf(ctx context.Context, name string) (Identity, error) {
 // ask puts a question about a name to the backends until one owns the name.
 // Where one does not answer, the name may be its own: then a later one is
 // believed only when it is remembered as the owner.
-func (v *Verifier) ask(name string, question func(Authenticator) (Identity, error)) (Identity, error) {
+func (v *Verifier) ask(backends []Authenticator, name string, question func(Authenticator) (Identity, error)) (Identity, error) {
 	var down error
-	for _, b := range *v.backends.Load() {
+	for _, b := range backends {
 		id, err := question(b)
 		switch {
 		case errors.Is(err, ErrNoMatch):
-		case err == nil && (down == nil || v.lastOwner(name) == id.Provider):
+		case err == nil && (down == nil || v.lastOwner(name, backends) == id.Provider):
 			return id, nil
 		case errors.Is(err, ErrBadCredentials) && down == nil:
 			return Identity{}, err
@@ -123,10 +150,11 @@ func (v *Verifier) ask(name string, question func(Authenticator) (Identity, erro
 	return Identity{}, ErrNoMatch
 }
 
-// lastOwner returns the provider that owned the name when all answered, or "".
-func (v *Verifier) lastOwner(name string) string {
+// lastOwner returns the provider that owned the name when all of the backends
+// answered, or "".
+func (v *Verifier) lastOwner(name string, backends []Authenticator) string {
 	entry, ok := v.owners.GetIfPresent(name)
-	if !ok || !v.now().Before(entry.until) {
+	if !ok || !v.now().Before(entry.until) || !entry.source.holds(backends) {
 		return ""
 	}
 	return entry.provider

@@ -73,6 +73,7 @@ type credentialKey [sha256.Size]byte
 
 type rightEntry struct {
 	identity Identity // as the backend said, without groups of ours
+	source   source
 	until    time.Time
 }
 
@@ -83,6 +84,7 @@ type wrongEntry struct {
 
 type ownerEntry struct {
 	provider string
+	source   source
 	until    time.Time
 }
 
@@ -133,10 +135,13 @@ func NewVerifier(backends []Authenticator, o Options) *Verifier {
 	return v
 }
 
-// SetBackends replaces the backends, for the next call on.
+// SetBackends replaces the backends, for the next call on. One that stays is the
+// same pointer; of one that does not, nothing is remembered.
 func (v *Verifier) SetBackends(backends []Authenticator) {
 	backends = slices.Clone(backends)
-	v.backends.Store(&backends)
+	if old := v.backends.Swap(&backends); old != nil && !slices.Equal(*old, backends) {
+		v.wrong.InvalidateAll() // who comes may know the name
+	}
 }
 
 // SetGroups replaces the groups that are kept beside the backends: the users
@@ -285,15 +290,16 @@ func (v *Verifier) verifyNow(ctx context.Context, key credentialKey, c Credentia
 		return Identity{}, err
 	}
 	if r := v.recognizer(c); r != nil {
+		from := source{asked: *v.backends.Load()} // its owner may be of any backend
 		id, err := recognized(ctx, r, c)
 		end(guessed(err))
 		if err == nil {
-			v.right.Set(key, rightEntry{id, v.now().Add(v.remember)})
+			v.right.Set(key, rightEntry{id, from, v.now().Add(v.remember)})
 		}
 		return id, err
 	}
 	state := v.state(ctx, c.User) // before: a change meanwhile makes it stale
-	id, err := v.authenticate(ctx, c)
+	id, from, err := v.authenticate(ctx, c)
 	if errors.Is(err, ErrNoMatch) {
 		err = v.hasher.Dummy(ctx, c.Password)
 	}
@@ -301,7 +307,7 @@ func (v *Verifier) verifyNow(ctx context.Context, key credentialKey, c Credentia
 	end(wrong)
 	switch {
 	case err == nil:
-		v.right.Set(key, rightEntry{id, v.now().Add(v.remember)})
+		v.right.Set(key, rightEntry{id, from, v.now().Add(v.remember)})
 	case wrong && state != "":
 		v.wrong.Set(key, wrongEntry{state, v.now().Add(rememberWrong)})
 	}
@@ -309,10 +315,12 @@ func (v *Verifier) verifyNow(ctx context.Context, key credentialKey, c Credentia
 }
 
 // rememberedRight returns whose the credentials were, when the user is today
-// what he was then. A backend that does not answer now is not asked to.
+// what he was then. A backend that does not answer now is not asked to, but one
+// that was not asked then is.
 func (v *Verifier) rememberedRight(ctx context.Context, key credentialKey) (Identity, bool) {
 	entry, ok := v.right.GetIfPresent(key)
-	if !ok || !v.now().Before(entry.until) {
+	backends := *v.backends.Load()
+	if !ok || !v.now().Before(entry.until) || !entry.source.stays(backends) {
 		return Identity{}, false
 	}
 	id, err := v.resolve(ctx, entry.identity.Subject)
@@ -322,7 +330,7 @@ func (v *Verifier) rememberedRight(ctx context.Context, key credentialKey) (Iden
 	case errors.Is(err, ErrNoMatch), errors.Is(err, ErrBadCredentials):
 		return Identity{}, false
 	}
-	return entry.identity, true
+	return entry.identity, entry.source.holds(backends)
 }
 
 // rememberedWrong reports whether the credentials were wrong a moment ago, and

@@ -295,6 +295,61 @@ func TestVerifyBackendDown(t *testing.T) {
 	}
 }
 
+// TestVerifyReplacedBackend: what a backend said is forgotten with it, what the
+// others said is not.
+func TestVerifyReplacedBackend(t *testing.T) {
+	down := errors.New("directory does not answer")
+	users := func() map[string]backendUser {
+		return map[string]backendUser{"alice": {password: "a", groups: []string{"old"}}}
+	}
+	first, corp := newBackend("first", nil), newBackend("corp", users())
+	last := newBackend("last", map[string]backendUser{"bob": {password: "b"}})
+	robots := secrets{newBackend("robots", map[string]backendUser{"k1": {}})}
+	v := NewVerifier([]Authenticator{robots, first, corp, last}, Options{Hasher: quick()})
+	verifyAll := func() {
+		t.Helper()
+		expect(t, v, login("alice", "a"), "corp", nil)
+		expect(t, v, login("bob", "b"), "last", nil)
+		if _, err := v.Verify(t.Context(), login("ci", "secret-k1")); err != nil {
+			t.Error(err)
+		}
+	}
+	silence := func(err error) {
+		for _, b := range []*backend{corp, robots.backend} {
+			b.fail(err)
+		}
+	}
+	verifyAll()
+	v.SetBackends([]Authenticator{robots, first, corp, last}) // the same ones
+	silence(down)
+	verifyAll()
+	silence(nil)
+
+	next := newBackend("corp", users())
+	v.SetBackends([]Authenticator{robots, first, next, last})
+	asked := last.asked.Load()
+	expect(t, v, login("alice", "a"), "corp", nil)
+	if next.asked.Load() != 1 {
+		t.Error("what the backend before verified was believed of this one's user")
+	}
+	expect(t, v, login("bob", "b"), "last", nil)
+	if last.asked.Load() != asked {
+		t.Error("what a backend that stays verified was forgotten")
+	}
+	next = newBackend("corp", users())
+	next.fail(down)
+	robots.fail(down)
+	v.SetBackends([]Authenticator{robots, first, next, last})
+	expect(t, v, login("alice", "a"), "", down)
+	expect(t, v, login("bob", "b"), "", down) // who may be its own now
+	if _, err := v.Verify(t.Context(), login("ci", "secret-k1")); !errors.Is(err, down) {
+		t.Errorf("a robot, whose owner may be its own: %v", err)
+	}
+	v.SetBackends([]Authenticator{first, last})
+	expect(t, v, login("alice", "a"), "", ErrBadCredentials)
+	expect(t, v, login("bob", "b"), "last", nil)
+}
+
 func TestVerifyTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBackend("b", map[string]backendUser{"alice": {password: "a"}})
