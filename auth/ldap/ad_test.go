@@ -24,6 +24,7 @@ func TestActiveDirectory(t *testing.T) {
 	}{
 		{"names", testADNames},
 		{"groups", testADGroups},
+		{"primary group", testADPrimary},
 		{"special characters", testADSpecial},
 		{"accounts that may not", testADAccounts},
 		{"password", testADPassword},
@@ -62,6 +63,17 @@ func openAD(t *testing.T, ad *directory.Samba, change func(*ldap.Options)) *ldap
 
 func login(d *ldap.Directory, user, password string) (auth.Identity, error) {
 	return d.Authenticate(context.Background(), auth.Credentials{User: user, Password: auth.Secret(password)})
+}
+
+// everybody is in these groups: the first is the primary group of users, which is
+// a member of the second.
+var everybody = []string{"domain users", "users"}
+
+// with returns the groups of who is in these and, as everybody, in the two.
+func with(groups ...string) []string {
+	groups = append(groups, everybody...)
+	slices.Sort(groups)
+	return groups
 }
 
 // mustLogin returns who user is, who must get in.
@@ -124,22 +136,57 @@ func testADGroups(t *testing.T, ad *directory.Samba) {
 
 	nested := openAD(t, ad, nil)
 	id := mustLogin(t, nested, "carol", "secret-carol")
-	if want := []string{"inner", "middle", "outer"}; !slices.Equal(id.Groups, want) {
+	if want := with("inner", "middle", "outer"); !slices.Equal(id.Groups, want) {
 		t.Errorf("carol is in %q, want %q", id.Groups, want)
 	}
 	direct := openAD(t, ad, func(o *ldap.Options) { o.Group.Nested = false })
-	if id := mustLogin(t, direct, "carol", "secret-carol"); !slices.Equal(id.Groups, []string{"inner"}) {
+	if id := mustLogin(t, direct, "carol", "secret-carol"); !slices.Equal(id.Groups, []string{"domain users", "inner"}) {
 		t.Errorf("carol is directly in %q", id.Groups)
 	}
 
 	version := id.Version
 	ad.RemoveMember(middle, inner)
-	id = resolved(t, nested, "carol", func(id auth.Identity, err error) bool { return err == nil && len(id.Groups) == 1 })
-	if id.Groups[0] != "inner" || id.Version != version {
+	id = resolved(t, nested, "carol", func(id auth.Identity, err error) bool { return err == nil && len(id.Groups) == len(everybody)+1 })
+	if !slices.Equal(id.Groups, with("inner")) || id.Version != version {
 		t.Errorf("after the removal of a group carol is %+v, and was of version %q", id, version)
 	}
 	ad.RemoveMember(inner, carol)
-	resolved(t, nested, "carol", func(id auth.Identity, err error) bool { return err == nil && len(id.Groups) == 0 })
+	resolved(t, nested, "carol", func(id auth.Identity, err error) bool { return err == nil && slices.Equal(id.Groups, everybody) })
+}
+
+// testADPrimary has a user whose primary group is another one: Active Directory
+// does not count him among its members.
+func testADPrimary(t *testing.T, ad *directory.Samba) {
+	ivan := ad.AddUser(directory.SambaUser{CN: "ivan", Password: "secret-ivan"})
+	staff := ad.AddGroup("Staff", ivan)
+	ad.AddGroup("All Staff", staff)
+	ad.SetPrimaryGroup(ivan, staff)
+
+	for name, tt := range map[string]struct {
+		change func(*ldap.Options)
+		want   []string
+	}{
+		"nested":   {nil, with("staff", "all staff")},
+		"direct":   {func(o *ldap.Options) { o.Group.Nested = false }, []string{"domain users", "staff"}},
+		"a filter": {func(o *ldap.Options) { o.Group.Filter = "(&(cn=*staff)(member={dn}))" }, []string{"all staff", "staff"}},
+		"a base":   {func(o *ldap.Options) { o.Group.Base = "CN=Builtin," + ad.BaseDN }, []string{"users"}},
+		"level by level": {func(o *ldap.Options) { o.Group.Filter = "(&(objectClass=group)(|(member={dn})(uniqueMember={dn})))" },
+			with("staff", "all staff")},
+	} {
+		d := openAD(t, ad, tt.change)
+		if id := mustLogin(t, d, "ivan", "secret-ivan"); !slices.Equal(id.Groups, tt.want) {
+			t.Errorf("%s: ivan is in %q, want %q", name, id.Groups, tt.want)
+		}
+	}
+	var all []string
+	for _, s := range openAD(t, ad, nil).Diagnose(t.Context(), "ivan", nil).Steps {
+		all = append(all, s.Detail...)
+	}
+	for _, want := range []string{"staff: primary group", "all staff: nested, via staff", "domain users: direct"} {
+		if !slices.Contains(all, want) {
+			t.Errorf("%q is not in %q", want, all)
+		}
+	}
 }
 
 // testADSpecial has names that mean something in DNs and in filters.
@@ -155,14 +202,14 @@ func testADSpecial(t *testing.T, ad *directory.Samba) {
 	d := openAD(t, ad, nil)
 	id := mustLogin(t, d, "dave", "secret-dave")
 	want := []string{"#hash = plus + <less>", `ops, (all) * \ day`, "over #hash = plus + <less>", `over ops, (all) * \ day`}
-	if !slices.Equal(id.Groups, want) {
+	if want := with(want...); !slices.Equal(id.Groups, want) {
 		t.Errorf("dave is in %q, want %q", id.Groups, want)
 	}
-	if id := mustLogin(t, d, "smith", "secret-smith"); !slices.Equal(id.Groups, []string{"ops"}) {
+	if id := mustLogin(t, d, "smith", "secret-smith"); !slices.Equal(id.Groups, with("ops")) {
 		t.Errorf("smith is in %q", id.Groups)
 	}
 	ad.Delete(outer[0])
-	resolved(t, d, "dave", func(id auth.Identity, err error) bool { return err == nil && len(id.Groups) == 3 })
+	resolved(t, d, "dave", func(id auth.Identity, err error) bool { return err == nil && len(id.Groups) == len(everybody)+3 })
 }
 
 // testADAccounts has users whose password is right and who may not log in. The
@@ -247,7 +294,7 @@ func testADDirect(t *testing.T, ad *directory.Samba) {
 		d := openAD(t, ad, func(o *ldap.Options) {
 			o.BindDN, o.BindPassword, o.User.DN = "", "", template
 		})
-		if id := mustLogin(t, d, "Frank", "secret-frank"); id.Name != "frank" || !slices.Equal(id.Groups, []string{"franks"}) {
+		if id := mustLogin(t, d, "Frank", "secret-frank"); id.Name != "frank" || !slices.Equal(id.Groups, with("franks")) {
 			t.Errorf("by %s frank is %+v", template, id)
 		}
 		if _, err := login(d, "frank", "wrong"); !errors.Is(err, auth.ErrBadCredentials) {
@@ -294,14 +341,14 @@ func testADReport(t *testing.T, ad *directory.Samba) {
 	d := openAD(t, ad, nil)
 	right, wrong := auth.Secret("secret-heidi"), auth.Secret("not-it")
 	r := d.Diagnose(t.Context(), "heidi", &right)
-	if !r.OK || r.Name != "heidi" || !slices.Equal(r.Groups, []string{"above", "below"}) {
+	if !r.OK || r.Name != "heidi" || !slices.Equal(r.Groups, with("above", "below")) {
 		t.Errorf("heidi is %+v", r)
 	}
 	var all strings.Builder
 	for _, s := range r.Steps {
 		all.WriteString(s.Name + ": " + strings.Join(s.Detail, ", ") + "\n")
 	}
-	for _, want := range []string{"below: direct", "above: nested, via below", "Active Directory: yes", "TLS 1.3", heidi} {
+	for _, want := range []string{"below: direct", "above: nested, via below", "domain users: primary group", "Active Directory: yes", "TLS 1.3", heidi} {
 		if !strings.Contains(all.String(), want) {
 			t.Errorf("%q is not in\n%s", want, all.String())
 		}

@@ -277,6 +277,8 @@ func (d *Directory) ways(ctx context.Context, c *conn, found *record, groups []s
 	for _, m := range walked {
 		switch {
 		case ways[m.name] != "":
+		case m.primary:
+			ways[m.name] = "primary group"
 		case m.via != "":
 			ways[m.name] = "nested, via " + m.via
 		default:

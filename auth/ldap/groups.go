@@ -32,6 +32,8 @@ type membership struct {
 	dn   string
 	name string
 	via  string // the name of the group of his that is a member of it; "" for himself
+	// primary: he is in it without being a member.
+	primary bool
 }
 
 // groups returns the names of all groups of a user, sorted.
@@ -67,10 +69,19 @@ func (d *Directory) inChain(f facts) bool {
 	return d.o.Group.Nested && f.activeDirectory && strings.Contains(d.o.Group.Filter, adGroupFilter)
 }
 
-// chain finds the groups of a user, and theirs, in one search.
+// chain finds the groups of a user, and theirs, in one search. Another one finds
+// his primary group, which the server does not follow by itself.
 func (d *Directory) chain(ctx context.Context, c *conn, r *record) ([]membership, error) {
+	members := []string{r.dn}
+	primary, err := d.primaryDN(ctx, c, r)
+	if err != nil {
+		return nil, err
+	}
+	if primary != "" {
+		members = append(members, primary)
+	}
 	filter := strings.ReplaceAll(d.o.Group.Filter, adGroupFilter, "(member:"+matchInChain+":={dn})")
-	entries, err := d.searchGroups(ctx, c, filter, r.spelled, []string{r.dn}, false)
+	entries, err := d.searchGroups(ctx, c, either(groupFilter(filter, r.spelled, members), primaryFilter(filter, r.spelled, r.primary)), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +106,7 @@ func (d *Directory) walk(ctx context.Context, c *conn, r *record, explain bool) 
 		}
 		var next []string
 		for chunk := range slices.Chunk(frontier, maxFrontier) {
-			found, err := d.searchNew(ctx, c, r, chunk, seen, explain && depth > 0)
+			found, err := d.searchNew(ctx, c, r, chunk, seen, explain)
 			if err != nil {
 				return nil, err
 			}
@@ -115,9 +126,18 @@ func (d *Directory) walk(ctx context.Context, c *conn, r *record, explain bool) 
 }
 
 // searchNew returns the groups that hold one of the members and were not seen
-// before.
+// before; of the user himself also his primary group.
 func (d *Directory) searchNew(ctx context.Context, c *conn, r *record, members []string, seen map[string]string, explain bool) ([]membership, error) {
-	found, err := d.searchGroups(ctx, c, d.o.Group.Filter, r.spelled, members, explain)
+	filter := groupFilter(d.o.Group.Filter, r.spelled, members)
+	himself := members[0] == r.dn
+	if himself {
+		filter = either(filter, primaryFilter(d.o.Group.Filter, r.spelled, r.primary))
+	}
+	var attrs []string
+	if explain {
+		attrs = slices.Concat(memberAttrs, []string{objectSID})
+	}
+	found, err := d.searchGroups(ctx, c, filter, attrs)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +147,8 @@ func (d *Directory) searchNew(ctx context.Context, c *conn, r *record, members [
 		if _, ok := seen[key]; ok {
 			continue
 		}
-		m := membership{dn: e.DN, name: d.groupName(e.GetEqualFoldAttributeValues(d.o.Group.Name), e.DN)}
-		if explain {
+		m := membership{dn: e.DN, name: d.groupName(e.GetEqualFoldAttributeValues(d.o.Group.Name), e.DN), primary: r.isPrimary(e)}
+		if !himself {
 			m.via = viaOf(e, seen)
 		}
 		seen[key] = m.name
@@ -149,29 +169,27 @@ func viaOf(e *goldap.Entry, seen map[string]string) string {
 	return ""
 }
 
-// searchGroups returns the entries of the groups that hold one of the members, in
-// one search.
-func (d *Directory) searchGroups(ctx context.Context, c *conn, filter, user string, members []string, explain bool) ([]*goldap.Entry, error) {
+// searchGroups returns the entries of the groups that a filter finds, with their
+// names and more of their attributes.
+func (d *Directory) searchGroups(ctx context.Context, c *conn, filter string, more []string) ([]*goldap.Entry, error) {
 	q := query{
 		base:   d.o.Group.Base,
 		scope:  goldap.ScopeWholeSubtree,
-		filter: groupFilter(filter, user, members),
-		attrs:  []string{d.o.Group.Name},
+		filter: filter,
+		attrs:  append([]string{d.o.Group.Name}, more...),
 		most:   maxGroups,
 	}
 	if q.base == "" {
 		q.base = c.facts.base
 	}
-	if explain {
-		q.attrs = append(q.attrs, memberAttrs...)
-	}
 	return c.search(ctx, q)
 }
 
-// groupFilter returns the filter for groups of one of the members.
+// groupFilter returns the filter for groups of one of the members; with none of
+// them {dn} stays.
 func groupFilter(filter, user string, members []string) string {
 	filter = strings.ReplaceAll(filter, "{user}", goldap.EscapeFilter(user))
-	if !strings.Contains(filter, "{dn}") {
+	if !strings.Contains(filter, "{dn}") || len(members) == 0 {
 		return filter
 	}
 	var b strings.Builder

@@ -23,6 +23,7 @@ type record struct {
 	identity auth.Identity
 	dn       string
 	spelled  string   // his name as the directory writes it
+	primary  string   // SID of the group that he is in without being its member
 	refusal  *refusal // why he may not be let in, or nil
 	looked   time.Time
 	entry    *goldap.Entry // until it is remembered
@@ -54,6 +55,9 @@ func (o Options) userAttrs() []string {
 	attrs := slices.Concat(o.loginAttrs(), idAttrs, stateAttrs, passwordAttrs)
 	if o.Group.Filter == "" {
 		attrs = append(attrs, memberOf)
+	}
+	if o.ActiveDirectory {
+		attrs = append(attrs, objectSID, primaryGroupID)
 	}
 	slices.Sort(attrs)
 	return slices.Compact(attrs)
@@ -136,7 +140,7 @@ func (d *Directory) readUser(e *goldap.Entry, said string) (*record, error) {
 	if err != nil {
 		return nil, &auth.RejectedError{Reason: err.Error()}
 	}
-	return &record{
+	r := &record{
 		identity: auth.Identity{
 			Subject: auth.Subject{Provider: d.o.Name, Name: strings.ToLower(spelled)},
 			Version: version(d.o.Name, e),
@@ -146,7 +150,11 @@ func (d *Directory) readUser(e *goldap.Entry, said string) (*record, error) {
 		dn:      e.DN,
 		spelled: spelled,
 		refusal: refusalOf(e, d.o.Now()),
-	}, nil
+	}
+	if d.o.ActiveDirectory {
+		r.primary = primarySID(e.GetEqualFoldRawAttributeValue(objectSID), e.GetEqualFoldAttributeValue(primaryGroupID))
+	}
+	return r, nil
 }
 
 // nameOf returns the name of a user as the directory writes it. Directories

@@ -66,6 +66,23 @@ func (s *Samba) AddMember(group string, members ...string) {
 	s.do("add to "+group, func(c *ldap.Conn) error { return c.Modify(m) })
 }
 
+// SetPrimaryGroup makes a group the primary one of a member of it, both by their
+// DNs, which takes him off the list of its members.
+func (s *Samba) SetPrimaryGroup(user, group string) {
+	s.t.Helper()
+	var sid []byte
+	s.do("read "+group, func(c *ldap.Conn) error {
+		result, err := c.Search(ldap.NewSearchRequest(group, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 0, 0, false,
+			"(objectClass=*)", []string{"objectSid"}, nil))
+		if err != nil || len(result.Entries) != 1 {
+			return fmt.Errorf("%v, %w", result, err)
+		}
+		sid = result.Entries[0].GetRawAttributeValue("objectSid")
+		return nil
+	})
+	s.Set(user, "primaryGroupID", fmt.Sprint(binary.LittleEndian.Uint32(sid[len(sid)-4:])))
+}
+
 // RemoveMember takes members out of a group, all by their DNs.
 func (s *Samba) RemoveMember(group string, members ...string) {
 	s.t.Helper()
