@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,13 +24,17 @@ const (
 
 // Options configure a Set. The zero value is for production.
 type Options struct {
-	Log *slog.Logger // slog.Default when nil
-	Now func() time.Time
+	// Client fetches keys and says no more than 1 MiB; nil is one for each fetch.
+	// It follows no redirect to another host.
+	Client *http.Client
+	Log    *slog.Logger // slog.Default when nil
+	Now    func() time.Time
 }
 
 // A Set is the keys of one source. It is safe for concurrent use.
 type Set struct {
 	source  Source
+	client  *http.Client // nil without Options.Client
 	log     *slog.Logger
 	now     func() time.Time
 	timeout time.Duration // of a fetch
@@ -55,7 +60,7 @@ func NewSet(source Source, o Options) (*Set, error) {
 	if err := source.Check(); err != nil {
 		return nil, err
 	}
-	s := &Set{source: source, log: o.Log, now: o.Now, timeout: fetchTime}
+	s := &Set{source: source, client: o.Client, log: o.Log, now: o.Now, timeout: fetchTime}
 	if s.log == nil {
 		s.log = slog.Default()
 	}
@@ -85,7 +90,8 @@ func (s *Set) Close() {
 // token has that does not call for one. IDs are looked up in memory alone; for
 // one that is not there, keys from elsewhere are fetched again, but not more
 // often than every 10 seconds.
-// Errors: the context's, or any other while there are no keys at all.
+// Errors: the context's; any other while there are no keys at all, or when the
+// last fetch went wrong, which could have brought one of that ID.
 func (s *Set) Lookup(ctx context.Context, id string) ([]Key, error) {
 	if keys := s.known(id); len(keys) > 0 || !s.source.remote() {
 		return keys, nil
@@ -93,10 +99,11 @@ func (s *Set) Lookup(ctx context.Context, id string) ([]Key, error) {
 	if err := s.refresh(ctx, askAgain); err != nil {
 		return nil, err
 	}
-	if s.keys.Load() == nil {
-		return nil, fmt.Errorf("%s are not known: %s", s.source, s.Degraded())
+	keys := s.known(id)
+	if problem := s.Degraded(); len(keys) == 0 && (s.keys.Load() == nil || problem != "") {
+		return nil, fmt.Errorf("%s are not known: %s", s.source, problem)
 	}
-	return s.known(id), nil
+	return keys, nil
 }
 
 func (s *Set) known(id string) []Key {
@@ -148,7 +155,7 @@ func (s *Set) Reload() error {
 	if s.source.remote() {
 		return nil
 	}
-	data, err := s.source.read(s.ctx)
+	data, err := s.fromSource(s.ctx)
 	if err == nil {
 		err = s.take(data)
 	}
@@ -189,10 +196,13 @@ func (s *Set) refresh(ctx context.Context, again time.Duration) error {
 	}
 }
 
+// fromSource returns what the source holds now.
+func (s *Set) fromSource(ctx context.Context) ([]byte, error) { return s.source.read(ctx, s.client) }
+
 func (s *Set) fetchNow(now time.Time) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.timeout)
 	defer cancel()
-	data, err := s.source.read(ctx)
+	data, err := s.fromSource(ctx)
 	if err == nil {
 		err = s.take(data)
 	}
@@ -211,7 +221,7 @@ func (s *Set) fetchNow(now time.Time) {
 // look reads the file, and takes over what is new and has stood still since
 // the last look.
 func (s *Set) look() {
-	data, err := s.source.read(s.ctx)
+	data, err := s.fromSource(s.ctx)
 	if err != nil {
 		_ = s.degrade(err)
 		return

@@ -184,6 +184,9 @@ func TestDown(t *testing.T) {
 			if !strings.Contains(s.Degraded(), test.want) {
 				t.Errorf("degraded %q, want %q", s.Degraded(), test.want)
 			}
+			if keys, err := s.Lookup(t.Context(), "new"); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%d keys, %v, for one that could be there now", len(keys), err)
+			}
 		})
 	}
 	if n := elsewhere.asked.Load(); n != 0 {

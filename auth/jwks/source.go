@@ -88,11 +88,12 @@ func (s Source) parse(data []byte) (*ring, error) {
 	return parseSet(data)
 }
 
-// read returns what the source holds now.
-func (s Source) read(ctx context.Context) ([]byte, error) {
+// read returns what the source holds now. A client of its own fetches it where
+// that is nil.
+func (s Source) read(ctx context.Context, client *http.Client) ([]byte, error) {
 	switch {
 	case s.remote():
-		return s.fetch(ctx)
+		return s.fetch(ctx, client)
 	case s.file() != "":
 		return readFile(s.file())
 	}
@@ -120,12 +121,13 @@ func readBounded(r io.Reader) ([]byte, error) {
 }
 
 // fetch gets the keys from where they are published.
-func (s Source) fetch(ctx context.Context) ([]byte, error) {
-	client, err := s.client()
-	if err != nil {
-		return nil, err
+func (s Source) fetch(ctx context.Context, client *http.Client) (_ []byte, err error) {
+	if client == nil {
+		if client, err = s.client(); err != nil {
+			return nil, err
+		}
+		defer client.CloseIdleConnections()
 	}
-	defer client.CloseIdleConnections()
 	address := s.URL
 	if s.Issuer != "" {
 		if address, err = discover(ctx, client, s.Issuer); err != nil {

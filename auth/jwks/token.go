@@ -64,6 +64,9 @@ func algorithms() []jose.SignatureAlgorithm {
 	return all
 }
 
+// Payload returns the bytes of the claims.
+func (t *Token) Payload() []byte { return t.jws.UnsafePayloadWithoutVerification() }
+
 // VerifiedBy reports whether one of the keys has signed t.
 func (t *Token) VerifiedBy(keys ...Key) bool {
 	return slices.ContainsFunc(keys, func(k Key) bool {

@@ -31,7 +31,7 @@ func (p *Provider) begin(u User) <-chan struct{} {
 	if now := p.byName[u.Name]; !now.Checked.Equal(u.Checked) || now.Suspended {
 		return answered // since the caller looked
 	}
-	if last, ok := p.failed[u.Subject]; ok && p.o.Now().Sub(last) < retryAfter || p.ctx.Err() != nil {
+	if last, ok := p.failed[u.Subject]; ok && p.o.Load().Now().Sub(last) < retryAfter || p.ctx.Err() != nil {
 		return nil
 	}
 	c := &check{done: make(chan struct{})}
@@ -51,7 +51,7 @@ func (p *Provider) end(u User, err error) {
 	delete(p.checks, u.Subject)
 	delete(p.failed, u.Subject)
 	if err != nil {
-		p.failed[u.Subject] = p.o.Now()
+		p.failed[u.Subject] = p.o.Load().Now()
 	}
 	p.mu.Unlock()
 	if p.ctx.Err() == nil {
@@ -71,9 +71,9 @@ func (p *Provider) report(err error) {
 	p.mu.Unlock()
 	switch {
 	case before == "" && now != "":
-		p.o.Log.Error("an OpenID Connect provider does not answer as it should", "provider", p.o.Name, "error", now)
+		p.o.Load().Log.Error("an OpenID Connect provider does not answer as it should", "provider", p.o.Load().Name, "error", now)
 	case before != "" && now == "":
-		p.o.Log.Info("an OpenID Connect provider answers again", "provider", p.o.Name)
+		p.o.Load().Log.Info("an OpenID Connect provider answers again", "provider", p.o.Load().Name)
 	}
 }
 
@@ -143,7 +143,7 @@ func (p *Provider) keep(ctx context.Context, asked User, refresh string, groups 
 // suspend shuts out a user whom the provider does not vouch for any more, until
 // he signs in again.
 func (p *Provider) suspend(ctx context.Context, asked User, why string) error {
-	p.o.Log.InfoContext(ctx, "a user has to sign in again", "user", asked.Name, "reason", why)
+	p.o.Load().Log.InfoContext(ctx, "a user has to sign in again", "user", asked.Name, "reason", why)
 	return p.settle(ctx, asked, func(u *User) {
 		u.Suspended, u.Refresh = true, nil
 		u.Changed = p.after(u.Changed)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"berth/auth"
+	"berth/auth/jwks"
 )
 
 // claims are what a provider says of a user, by name.
@@ -54,16 +55,12 @@ func (p *Provider) verify(ctx context.Context, m *metadata, t *oauth2.Token, non
 
 // verifyID checks an ID token (OpenID Connect Core, section 3.1.3.7).
 func (p *Provider) verifyID(ctx context.Context, m *metadata, raw, access, nonce string) (*oidc.IDToken, error) {
-	names := make([]string, len(algorithms))
-	for i, a := range algorithms {
-		names[i] = string(a)
-	}
-	keys := &noted{keySet: m.keys}
-	verifier := oidc.NewVerifier(p.o.Issuer, keys, &oidc.Config{ClientID: p.o.ClientID, SupportedSigningAlgs: names, Now: p.o.Now})
+	keys := &keySet{set: m.keys}
+	verifier := oidc.NewVerifier(p.o.Load().Issuer, keys, &oidc.Config{ClientID: p.o.Load().ClientID, SupportedSigningAlgs: jwks.Algorithms(), Now: p.o.Load().Now})
 	id, err := verifier.Verify(p.with(ctx), raw)
 	switch {
-	case errors.Is(keys.err, errNoKeys):
-		return nil, fmt.Errorf("verify an ID token of %s: %w", p.o.Name, clipped{keys.err})
+	case keys.err != nil:
+		return nil, fmt.Errorf("verify an ID token of %s: %w", p.o.Load().Name, clipped{keys.err})
 	case err != nil:
 		return nil, invalid(clipped{err}.Error())
 	}
@@ -75,9 +72,9 @@ func (p *Provider) verifyID(ctx context.Context, m *metadata, raw, access, nonce
 		return nil, invalid("azp or iat is not what it must be")
 	}
 	const leeway = 60
-	now := p.o.Now()
+	now := p.o.Load().Now()
 	switch {
-	case more.Party != "" && more.Party != p.o.ClientID:
+	case more.Party != "" && more.Party != p.o.Load().ClientID:
 		return nil, invalid("azp is another client")
 	case len(id.Audience) > 1 && more.Party == "":
 		return nil, invalid("it is for several clients and does not say for which (azp)")
@@ -98,30 +95,44 @@ func invalid(reason string) error {
 	return rejected("ID token: "+reason, "what the provider says of you cannot be believed: begin again, and if it stays like this, tell an administrator")
 }
 
-// noted remembers why a signature could not be verified: the library's error
-// does not tell.
-type noted struct {
-	*keySet
+// A keySet is the keys of a provider as package oidc wants them. It notes that
+// they could not be had, which the error of that package does not tell.
+type keySet struct {
+	set *jwks.Set
 	err error
 }
 
-func (n *noted) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	payload, err := n.keySet.VerifySignature(ctx, token)
-	n.err = err
-	return payload, err
+var errSignature = errors.New("the signature is not by a key of the provider")
+
+// VerifySignature returns the payload of a token.
+func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
+	token, err := jwks.ParseToken(raw)
+	if err != nil {
+		return nil, err
+	}
+	k.set.Tend(ctx) // as keys are withdrawn
+	keys, err := k.set.Lookup(ctx, token.Header.KeyID)
+	if err != nil {
+		k.err = err
+		return nil, err
+	}
+	if !token.VerifiedBy(keys...) {
+		return nil, errSignature
+	}
+	return token.Payload(), nil
 }
 
 // complete asks for the user's page where the ID token does not name the user
 // or his groups: some providers say there what they do not say elsewhere.
 func (p *Provider) complete(ctx context.Context, m *metadata, t *oauth2.Token, who *person) error {
-	_, named := who.claims[p.o.Username]
-	_, grouped := who.claims[p.o.Groups]
+	_, named := who.claims[p.o.Load().Username]
+	_, grouped := who.claims[p.o.Load().Groups]
 	if m.UserInfoEndpoint() == "" || named && grouped {
 		return nil
 	}
 	info, err := m.UserInfo(p.with(ctx), oauth2.StaticTokenSource(t))
 	if err != nil {
-		return fmt.Errorf("ask %s for a user's page: %w", p.o.Name, clipped{err})
+		return fmt.Errorf("ask %s for a user's page: %w", p.o.Load().Name, clipped{err})
 	}
 	if who.subject != "" && info.Subject != who.subject || info.Subject == "" {
 		return invalid("the user's page is about somebody else")
@@ -141,10 +152,10 @@ func (p *Provider) complete(ctx context.Context, m *metadata, t *oauth2.Token, w
 // name returns how the user is called here.
 func (p *Provider) name(who person) (string, error) {
 	var name string
-	if err := json.Unmarshal(who.claims[p.o.Username], &name); err != nil || name == "" {
-		return "", rejected("no claim "+p.o.Username, "the provider does not say your user name (the claim %s): tell an administrator", p.o.Username)
+	if err := json.Unmarshal(who.claims[p.o.Load().Username], &name); err != nil || name == "" {
+		return "", rejected("no claim "+p.o.Load().Username, "the provider does not say your user name (the claim %s): tell an administrator", p.o.Load().Username)
 	}
-	if p.o.Username == "email" && (strings.Count(name, "@") != 1 || !who.claims.holds("email_verified")) {
+	if p.o.Load().Username == "email" && (strings.Count(name, "@") != 1 || !who.claims.holds("email_verified")) {
 		return "", rejected("e-mail address is not verified", "the provider has not verified your e-mail address")
 	}
 	if strings.ContainsAny(name, "/:") || name != strings.TrimFunc(name, unicode.IsSpace) || hidden(name) {
@@ -164,10 +175,10 @@ func hidden(name string) bool {
 }
 
 func (p *Provider) prefix() string {
-	if p.o.Plain {
+	if p.o.Load().Plain {
 		return ""
 	}
-	return p.o.Name + "/"
+	return p.o.Load().Name + "/"
 }
 
 // holds reports whether a claim is true; some providers send it as text.
@@ -182,7 +193,7 @@ func (c claims) holds(name string) bool {
 // groups returns the user's groups, sorted: a list or one word; none when the
 // claim is absent.
 func (p *Provider) groups(who person) ([]string, error) {
-	raw, ok := who.claims[p.o.Groups]
+	raw, ok := who.claims[p.o.Load().Groups]
 	if !ok {
 		return nil, p.checkOverage(who)
 	}
@@ -190,7 +201,7 @@ func (p *Provider) groups(who person) ([]string, error) {
 	if string(raw) != "null" && json.Unmarshal(raw, &groups) != nil {
 		var one string
 		if err := json.Unmarshal(raw, &one); err != nil {
-			return nil, rejected("the claim "+p.o.Groups+" is no list", "the provider does not list your groups as text (the claim %s): tell an administrator", p.o.Groups)
+			return nil, rejected("the claim "+p.o.Load().Groups+" is no list", "the provider does not list your groups as text (the claim %s): tell an administrator", p.o.Load().Groups)
 		}
 		groups = []string{one}
 	}
@@ -212,7 +223,7 @@ func (p *Provider) groups(who person) ([]string, error) {
 func (p *Provider) checkOverage(who person) error {
 	var elsewhere map[string]json.RawMessage
 	_ = json.Unmarshal(who.claims["_claim_names"], &elsewhere) // absent is none
-	if _, ok := elsewhere[p.o.Groups]; ok {
+	if _, ok := elsewhere[p.o.Load().Groups]; ok {
 		return rejected("groups are elsewhere", "you are in more groups than the provider lists: an administrator can limit what it lists to the groups of this registry")
 	}
 	return nil

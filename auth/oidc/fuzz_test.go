@@ -17,7 +17,9 @@ func FuzzClaims(f *testing.F) {
 	providers := map[string]*Provider{}
 	for _, o := range []Options{{Name: "sso"}, {Name: "sso", Username: "email"}, {Name: "sso", Plain: true}} {
 		o.setDefaults()
-		providers[fmt.Sprint(o.Username, o.Plain)] = &Provider{o: o}
+		p := new(Provider)
+		p.o.Store(&o)
+		providers[fmt.Sprint(o.Username, o.Plain)] = p
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var who person

@@ -32,8 +32,8 @@ func (p *Provider) Begin(ctx context.Context, redirect string) (Login, string, e
 	}
 	l := Login{State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier()}
 	options := []oauth2.AuthCodeOption{oidc.Nonce(l.Nonce), oauth2.S256ChallengeOption(l.Verifier)}
-	if p.o.Prompt != "" {
-		options = append(options, oauth2.SetAuthURLParam("prompt", p.o.Prompt))
+	if p.o.Load().Prompt != "" {
+		options = append(options, oauth2.SetAuthURLParam("prompt", p.o.Load().Prompt))
 	}
 	return l, c.AuthCodeURL(l.State, options...), nil
 }
@@ -65,7 +65,7 @@ func (p *Provider) finish(ctx context.Context, redirect string, l Login, code st
 		return auth.Identity{}, rejected("the provider refuses the code: "+why, "this sign-in has expired, or was ended before: begin again")
 	}
 	if err != nil {
-		return auth.Identity{}, fmt.Errorf("redeem a code at %s: %w", p.o.Name, retrieval(err))
+		return auth.Identity{}, fmt.Errorf("redeem a code at %s: %w", p.o.Load().Name, retrieval(err))
 	}
 	who, err := p.verify(ctx, m, tokens, l.Nonce)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *Provider) admit(ctx context.Context, who person, refresh string) (auth.
 		name = known
 	}
 	now := p.now()
-	u := User{Issuer: p.o.Issuer, Subject: who.subject, Provider: p.o.Name, Name: name, Created: now, Changed: now}
+	u := User{Issuer: p.o.Load().Issuer, Subject: who.subject, Provider: p.o.Load().Name, Name: name, Created: now, Changed: now}
 	signIn := func(u *User) error {
 		if u.Disabled {
 			return rejected("disabled by an administrator", "an administrator has disabled %s", u.Name)
@@ -134,7 +134,7 @@ func (p *Provider) create(ctx context.Context, u User) error {
 		return rejected("the name "+u.Name+" is another user's",
 			"the name %[1]s belongs to another account of the provider, perhaps to one that is gone: an administrator can free it with: berth user remove %[1]s", u.Name)
 	case err != nil:
-		return fmt.Errorf("add a user of %s: %w", p.o.Name, err)
+		return fmt.Errorf("add a user of %s: %w", p.o.Load().Name, err)
 	}
 	p.put(u)
 	return nil
@@ -142,16 +142,16 @@ func (p *Provider) create(ctx context.Context, u User) error {
 
 // checkFree refuses a plain name that a user of another backend has.
 func (p *Provider) checkFree(ctx context.Context, name string) error {
-	if !p.o.Plain {
+	if !p.o.Load().Plain {
 		return nil
 	}
-	owner, err := p.o.Taken(ctx, name)
+	owner, err := p.o.Load().Taken(ctx, name)
 	switch {
 	case err != nil:
 		return fmt.Errorf("look up who owns the name of a user: %w", err)
 	case owner != "":
 		return rejected("the name "+name+" is owned by "+owner,
-			"the name %s belongs to a user that another backend of this registry keeps (%s): an administrator can remove that one, or leave out plain: true for %s", name, owner, p.o.Name)
+			"the name %s belongs to a user that another backend of this registry keeps (%s): an administrator can remove that one, or leave out plain: true for %s", name, owner, p.o.Load().Name)
 	}
 	return nil
 }

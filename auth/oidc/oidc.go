@@ -19,11 +19,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"berth/auth"
+	"berth/auth/jwks"
 )
 
 // Defaults, and bounds of what a provider may say and how long it may take.
@@ -69,21 +72,25 @@ type Options struct {
 	Address string
 	Log     *slog.Logger     // slog.Default when nil
 	Now     func() time.Time // time.Now when nil
+
+	since time.Time // when what is asked of the provider became this
 }
 
 // A Provider is an OpenID Connect provider and the users that it vouches for.
 // It implements auth.Authenticator and is safe for concurrent use.
 type Provider struct {
-	o      Options
+	o      atomic.Pointer[Options]
 	store  Store
 	box    *auth.Box
-	client *http.Client
+	client atomic.Pointer[http.Client]
 	ctx    context.Context // ends with Close
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 
-	finding sync.Mutex // held by whoever asks for the metadata
-	found   *metadata
+	finding  sync.Mutex // held by whoever asks for the metadata
+	found    *metadata
+	keys     *jwks.Set // nil until the metadata is there
+	keysFrom string    // their address
 
 	change    sync.Mutex // held by whoever changes the store, and then what follows
 	mu        sync.RWMutex
@@ -116,14 +123,14 @@ func New(ctx context.Context, store Store, o Options) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{
-		o:      o,
 		store:  store,
 		box:    box,
 		checks: make(map[string]*check),
 		failed: make(map[string]time.Time),
 	}
 	p.ctx, p.stop = context.WithCancel(context.WithoutCancel(ctx))
-	p.client = newClient(p.ctx, o.CAs)
+	p.o.Store(&o)
+	p.client.Store(newClient(p.ctx, o.CAs))
 	if err := p.Reload(ctx); err != nil {
 		p.stop()
 		return nil, err
@@ -152,38 +159,74 @@ func (o *Options) setDefaults() {
 	}
 }
 
+// SetOptions puts other options in force for what is asked next. Name and Issuer
+// must be those of New. What the provider said of groups is due to be asked again
+// when it would say something else now.
+func (p *Provider) SetOptions(o Options) {
+	o.setDefaults()
+	p.finding.Lock()
+	defer p.finding.Unlock()
+	old := p.o.Load()
+	o.since = old.since
+	if o.Groups != old.Groups || o.Plain != old.Plain || !slices.Equal(o.Scopes, old.Scopes) {
+		o.since = p.now()
+	}
+	if !sameCAs(o.CAs, old.CAs) {
+		p.client.Swap(newClient(p.ctx, o.CAs)).CloseIdleConnections()
+		p.found = nil
+		if p.keys != nil {
+			p.keys.Close()
+			p.keys = nil
+		}
+	}
+	p.o.Store(&o)
+}
+
+// sameCAs reports whether two pools, or none, vouch for the same.
+func sameCAs(a, b *x509.CertPool) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Equal(b)
+}
+
 // Name returns the name of the provider here.
-func (p *Provider) Name() string { return p.o.Name }
+func (p *Provider) Name() string { return p.o.Load().Name }
 
 // Close ends what goes on in the background, and waits for it.
 func (p *Provider) Close() error {
 	p.stop()
 	p.work.Wait()
-	p.client.CloseIdleConnections()
+	p.finding.Lock()
+	defer p.finding.Unlock()
+	if p.keys != nil {
+		p.keys.Close()
+	}
+	p.client.Load().CloseIdleConnections()
 	return nil
 }
 
 // Authenticate implements auth.Authenticator. No password is right: whoever
 // comes with one is told what to do instead.
 func (p *Provider) Authenticate(_ context.Context, c auth.Credentials) (auth.Identity, error) {
-	if p.o.Plain {
+	if p.o.Load().Plain {
 		if _, ok := p.get(c.User); !ok {
 			return auth.Identity{}, auth.ErrNoMatch
 		}
-	} else if !strings.HasPrefix(c.User, p.o.Name+"/") {
+	} else if !strings.HasPrefix(c.User, p.o.Load().Name+"/") {
 		return auth.Identity{}, auth.ErrNoMatch
 	}
-	return auth.Identity{}, &auth.RejectedError{Reason: "a password for a user of " + p.o.Name, Told: p.advice()}
+	return auth.Identity{}, &auth.RejectedError{Reason: "a password for a user of " + p.o.Load().Name, Told: p.advice()}
 }
 
 // advice says how users log in who have no password here. It says the same
 // whether there is such a user or not.
 func (p *Provider) advice() string {
 	host := "HOST"
-	if _, after, ok := strings.Cut(p.o.Address, "://"); ok {
+	if _, after, ok := strings.Cut(p.o.Load().Address, "://"); ok {
 		host = after
 	}
-	return fmt.Sprintf("users of %s have no password here: make a personal token at %s/ui/tokens, or run: berth login %s", p.o.Name, p.o.Address, host)
+	return fmt.Sprintf("users of %s have no password here: make a personal token at %s/ui/tokens, or run: berth login %s", p.o.Load().Name, p.o.Load().Address, host)
 }
 
 // Resolve implements auth.Authenticator. It waits for the provider only when
@@ -191,19 +234,19 @@ func (p *Provider) advice() string {
 // most.
 func (p *Provider) Resolve(ctx context.Context, s auth.Subject) (auth.Identity, error) {
 	e, ok := p.get(s.Name)
-	if !ok || s.Provider != "" && s.Provider != p.o.Name {
+	if !ok || s.Provider != "" && s.Provider != p.o.Load().Name {
 		return auth.Identity{}, auth.ErrNoMatch
 	}
-	now := p.o.Now()
+	now := p.o.Load().Now()
 	if len(e.Refresh) == 0 || e.Disabled || e.Suspended {
-		return e.answer(now.Sub(e.LastLogin) < p.o.Lifetime)
+		return e.answer(now.Sub(e.LastLogin) < p.o.Load().Lifetime)
 	}
-	age := now.Sub(e.Checked)
-	if age >= 0 && age < p.o.Interval*4/5 {
+	age := p.age(e, now)
+	if age >= 0 && age < p.o.Load().Interval*4/5 {
 		return e.answer(true)
 	}
 	done := p.begin(e.User)
-	if done == nil || age >= 0 && age < p.o.Interval {
+	if done == nil || age >= 0 && age < p.o.Load().Interval {
 		return p.old(e, age)
 	}
 	wait := time.NewTimer(patience)
@@ -217,13 +260,23 @@ func (p *Provider) Resolve(ctx context.Context, s auth.Subject) (auth.Identity, 
 	if e, ok = p.get(s.Name); !ok {
 		return auth.Identity{}, auth.ErrNoMatch
 	}
-	return p.old(e, p.o.Now().Sub(e.Checked))
+	return p.old(e, p.age(e, p.o.Load().Now()))
+}
+
+// age returns how old is what the provider said of a user. When it was asked for
+// something else, it is as old as that it is due again.
+func (p *Provider) age(e entry, now time.Time) time.Duration {
+	age, o := now.Sub(e.Checked), p.o.Load()
+	if age >= 0 && e.Checked.Before(o.since) {
+		return max(age, o.Interval)
+	}
+	return age
 }
 
 // old answers with what the provider said last, as long as that holds.
 func (p *Provider) old(e entry, age time.Duration) (auth.Identity, error) {
-	if age >= p.o.Stale && !e.Disabled && !e.Suspended {
-		return auth.Identity{}, fmt.Errorf("the provider %s has not vouched for %s since %s", p.o.Name, e.Name, e.Checked.Format(time.RFC3339))
+	if age >= p.o.Load().Stale && !e.Disabled && !e.Suspended {
+		return auth.Identity{}, fmt.Errorf("the provider %s has not vouched for %s since %s", p.o.Load().Name, e.Name, e.Checked.Format(time.RFC3339))
 	}
 	return e.answer(true)
 }
@@ -238,7 +291,7 @@ func (e entry) answer(lives bool) (auth.Identity, error) {
 // Degraded says why nobody can sign in: the secret of the client cannot be read,
 // or the provider does not answer. It is "" when all is well.
 func (p *Provider) Degraded() string {
-	if _, err := p.o.Secret(); err != nil {
+	if _, err := p.o.Load().Secret(); err != nil {
 		return "read the client secret: " + err.Error()
 	}
 	p.mu.RLock()

@@ -211,12 +211,13 @@ func TestDisabled(t *testing.T) {
 func TestSecretMissing(t *testing.T) {
 	f := newFixture(t)
 	missing := true
-	f.Provider.o.Secret = func() (auth.Secret, error) {
+	f.o.Secret = func() (auth.Secret, error) {
 		if missing {
 			return "", errors.New("no such file")
 		}
 		return issuer.ClientSecret, nil
 	}
+	f.SetOptions(f.o)
 	if got := f.Degraded(); got != "read the client secret: no such file" {
 		t.Errorf("degraded: %q", got)
 	}
@@ -323,5 +324,39 @@ func TestOwnCA(t *testing.T) {
 	f.restart()
 	if _, to, err := f.Begin(t.Context(), callback); err != nil || !strings.HasPrefix(to, f.issuer.URL) {
 		t.Errorf("%s, %v", to, err)
+	}
+}
+
+// TestSetOptions: other options count at once, users stay, and what the provider
+// said by others is asked again.
+func TestSetOptions(t *testing.T) {
+	f := newFixture(t)
+	alice := f.mustSignIn()
+	asked := f.issuer.Requests("/token")
+	f.o.Interval = time.Minute
+	f.SetOptions(f.o)
+	if id, err := f.resolve("sso/alice"); err != nil || id.Version != alice.Version || f.issuer.Requests("/token") != asked {
+		t.Errorf("another interval: %+v, %v", id, err)
+	}
+	f.wait(time.Minute)
+	if _, err := f.resolve("sso/alice"); err != nil || f.issuer.Requests("/token") != asked+1 {
+		t.Errorf("after a minute: %v", err)
+	}
+	f.o.Plain = true
+	f.SetOptions(f.o)
+	if id, err := f.Resolve(t.Context(), alice.Subject); err != nil || !slices.Equal(id.Groups, []string{"dev"}) {
+		t.Errorf("groups that are plain now: %+v, %v", id, err)
+	}
+	f.put("2", "bob")
+	f.o.Secret = func() (auth.Secret, error) { return "another", nil }
+	f.SetOptions(f.o)
+	if _, err := f.signIn(); err == nil {
+		t.Error("the secret of before is in use")
+	}
+	f.o.CAs = x509.NewCertPool()
+	f.SetOptions(f.o)
+	asked = f.issuer.Requests("/.well-known/openid-configuration")
+	if _, _, err := f.Begin(t.Context(), callback); err != nil || f.issuer.Requests("/.well-known/openid-configuration") != asked+1 {
+		t.Errorf("other authorities: %v, %d", err, f.issuer.Requests("/.well-known/openid-configuration"))
 	}
 }

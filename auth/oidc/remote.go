@@ -18,6 +18,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"berth/auth"
+	"berth/auth/jwks"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 // metadata is what a provider says about itself.
 type metadata struct {
 	*oidc.Provider
-	keys   *keySet
+	keys   *jwks.Set
 	post   bool // the client's secret goes into the form
 	until  time.Time
 	broken error // why there is none; until then nobody asks again
@@ -40,7 +41,7 @@ type metadata struct {
 func (p *Provider) metadata(ctx context.Context) (*metadata, error) {
 	p.finding.Lock()
 	defer p.finding.Unlock()
-	now := p.o.Now()
+	now := p.o.Load().Now()
 	if p.found != nil && now.Before(p.found.until) {
 		return p.found, p.found.broken
 	}
@@ -48,9 +49,6 @@ func (p *Provider) metadata(ctx context.Context) (*metadata, error) {
 	switch {
 	case err == nil:
 		found.until = now.Add(metadataAge)
-		if p.found != nil && p.found.keys != nil && p.found.keys.address == found.keys.address {
-			found.keys = p.found.keys
-		}
 		p.found = found
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // of the caller: it says nothing about the provider
@@ -63,16 +61,16 @@ func (p *Provider) metadata(ctx context.Context) (*metadata, error) {
 }
 
 func (p *Provider) discover(ctx context.Context) (*metadata, error) {
-	provider, err := oidc.NewProvider(p.with(ctx), p.o.Issuer)
+	provider, err := oidc.NewProvider(p.with(ctx), p.o.Load().Issuer)
 	if err != nil {
-		return nil, fmt.Errorf("read the metadata of the provider %s: %w", p.o.Name, clipped{err})
+		return nil, fmt.Errorf("read the metadata of the provider %s: %w", p.o.Load().Name, clipped{err})
 	}
 	var more struct {
 		Keys    string   `json:"jwks_uri"`
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
 	}
 	if err := provider.Claims(&more); err != nil {
-		return nil, fmt.Errorf("read the metadata of the provider %s: %w", p.o.Name, clipped{err})
+		return nil, fmt.Errorf("read the metadata of the provider %s: %w", p.o.Load().Name, clipped{err})
 	}
 	endpoint := provider.Endpoint()
 	for what, address := range map[string]string{
@@ -82,12 +80,32 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 			continue
 		}
 		if err := CheckURL(address); err != nil {
-			return nil, fmt.Errorf("metadata of the provider %s: %s: %w", p.o.Name, what, err)
+			return nil, fmt.Errorf("metadata of the provider %s: %s: %w", p.o.Load().Name, what, err)
 		}
 	}
-	m := &metadata{Provider: provider, keys: newKeySet(p.client, more.Keys, p.o.Now)}
+	m := &metadata{Provider: provider}
 	m.post = len(more.Methods) > 0 && !slices.Contains(more.Methods, "client_secret_basic")
+	if m.keys, err = p.keysAt(more.Keys); err != nil {
+		return nil, fmt.Errorf("metadata of the provider %s: jwks_uri: %w", p.o.Load().Name, err)
+	}
 	return m, nil
+}
+
+// keysAt returns the keys that the provider publishes at an address: those that
+// are known, or others in their place.
+func (p *Provider) keysAt(address string) (*jwks.Set, error) {
+	if p.keys != nil && p.keysFrom == address {
+		return p.keys, nil
+	}
+	set, err := jwks.NewSet(jwks.Source{URL: address}, jwks.Options{Client: p.client.Load(), Log: p.o.Load().Log.With("provider", p.o.Load().Name), Now: p.o.Load().Now})
+	if err != nil {
+		return nil, err
+	}
+	if p.keys != nil {
+		p.keys.Close()
+	}
+	p.keys, p.keysFrom = set, address
+	return set, nil
 }
 
 // CheckURL says why an address of a provider cannot be trusted: it is no URL,
@@ -113,11 +131,11 @@ func loopback(host string) bool {
 
 // config returns the client of the provider, with the secret of now.
 func (p *Provider) config(m *metadata, redirect string) (*oauth2.Config, error) {
-	secret, err := p.o.Secret()
+	secret, err := p.o.Load().Secret()
 	if err != nil {
-		return nil, fmt.Errorf("read the client secret for %s: %w", p.o.Name, err)
+		return nil, fmt.Errorf("read the client secret for %s: %w", p.o.Load().Name, err)
 	}
-	c := &oauth2.Config{ClientID: p.o.ClientID, ClientSecret: secret.Reveal(), Endpoint: m.Endpoint(), RedirectURL: redirect, Scopes: p.scopes()}
+	c := &oauth2.Config{ClientID: p.o.Load().ClientID, ClientSecret: secret.Reveal(), Endpoint: m.Endpoint(), RedirectURL: redirect, Scopes: p.scopes()}
 	c.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
 	if m.post || secret == "" {
 		c.Endpoint.AuthStyle = oauth2.AuthStyleInParams
@@ -126,15 +144,15 @@ func (p *Provider) config(m *metadata, redirect string) (*oauth2.Config, error) 
 }
 
 func (p *Provider) scopes() []string {
-	if slices.Contains(p.o.Scopes, oidc.ScopeOpenID) {
-		return p.o.Scopes
+	if slices.Contains(p.o.Load().Scopes, oidc.ScopeOpenID) {
+		return p.o.Load().Scopes
 	}
-	return append([]string{oidc.ScopeOpenID}, p.o.Scopes...)
+	return append([]string{oidc.ScopeOpenID}, p.o.Load().Scopes...)
 }
 
 // with makes the libraries use the bounded client.
 func (p *Provider) with(ctx context.Context) context.Context {
-	return oidc.ClientContext(ctx, p.client)
+	return oidc.ClientContext(ctx, p.client.Load())
 }
 
 // newClient returns a client whose answers are bounded in time and size, and

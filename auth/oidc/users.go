@@ -17,13 +17,13 @@ import (
 func (p *Provider) Reload(ctx context.Context) error {
 	p.change.Lock()
 	defer p.change.Unlock()
-	users, err := p.store.Users(ctx, p.o.Name)
+	users, err := p.store.Users(ctx, p.o.Load().Name)
 	if err != nil {
-		return fmt.Errorf("read the users of %s: %w", p.o.Name, err)
+		return fmt.Errorf("read the users of %s: %w", p.o.Load().Name, err)
 	}
 	byName, bySubject := make(map[string]entry, len(users)), make(map[string]string, len(users))
 	for _, u := range users {
-		if u.Issuer != p.o.Issuer {
+		if u.Issuer != p.o.Load().Issuer {
 			continue // of a provider that had this name before
 		}
 		byName[u.Name] = newEntry(u)
@@ -97,7 +97,7 @@ func (p *Provider) update(ctx context.Context, subject string, change func(*User
 
 func (p *Provider) updateLocked(ctx context.Context, subject string, change func(*User) error) error {
 	var changed User
-	err := p.store.UpdateUser(context.WithoutCancel(ctx), p.o.Issuer, subject, func(u *User) error {
+	err := p.store.UpdateUser(context.WithoutCancel(ctx), p.o.Load().Issuer, subject, func(u *User) error {
 		err := change(u)
 		changed = *u
 		return err
@@ -106,7 +106,7 @@ func (p *Provider) updateLocked(ctx context.Context, subject string, change func
 	case errors.Is(err, errUnchanged):
 		return nil
 	case err != nil:
-		return fmt.Errorf("change a user of %s: %w", p.o.Name, err)
+		return fmt.Errorf("change a user of %s: %w", p.o.Load().Name, err)
 	}
 	p.put(changed)
 	return nil
@@ -128,7 +128,7 @@ func (p *Provider) get(name string) (entry, bool) {
 }
 
 // now returns the time in whole microseconds, as a Store keeps it.
-func (p *Provider) now() time.Time { return p.o.Now().UTC().Truncate(time.Microsecond) }
+func (p *Provider) now() time.Time { return p.o.Load().Now().UTC().Truncate(time.Microsecond) }
 
 // after returns a time after t, the current one if the clock agrees.
 func (p *Provider) after(t time.Time) time.Time {
@@ -155,4 +155,4 @@ func (u User) version() string {
 }
 
 // Issuer returns the issuer identifier of the provider.
-func (p *Provider) Issuer() string { return p.o.Issuer }
+func (p *Provider) Issuer() string { return p.o.Load().Issuer }
