@@ -217,12 +217,12 @@ func TestRemoveTheLast(t *testing.T) {
 	if err := api.SetDisabled(ctx, "bob", true); err != nil {
 		t.Fatal(err)
 	}
-	service.AccountsOnly = true
+	service.AccountsOnly = func() bool { return true }
 	service.Policy = func() *access.Policy { return new(access.Policy) }
 	wantKind(t, "the last who can log in", api.RemoveUser(ctx, "alice", false), Invalid)
 	remove("alice", true)
 	wantKind(t, "nobody", api.RemoveUser(ctx, "alice", false), NotFound)
-	service.AccountsOnly = false
+	service.AccountsOnly = nil
 	remove("bob", false)
 }
 

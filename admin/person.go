@@ -28,7 +28,7 @@ func (s *Service) checkRemoval(ctx context.Context, name string) error {
 	switch {
 	case !known:
 		return nil // which removing it says
-	case s.AccountsOnly && len(others) == 0:
+	case s.accountsOnly() && len(others) == 0:
 		return &Error{Invalid, name + " is the last account that can log in, and there are no other users: add one first" + anyway}
 	}
 	if !s.manages(ctx, name) {
@@ -74,3 +74,5 @@ func unknown(id auth.Identity) string {
 	}
 	return "no backend knows the name " + id.Name + " now: the answer is for whoever comes with it, in no groups but those that were given"
 }
+
+func (s *Service) accountsOnly() bool { return s.AccountsOnly != nil && s.AccountsOnly() }

@@ -22,8 +22,9 @@ import (
 // Service manages the data of this process. It is safe for concurrent use.
 type Service struct {
 	Accounts *account.Accounts
-	// AccountsOnly: there are no other users than accounts.
-	AccountsOnly bool
+	// AccountsOnly reports whether there are no other users than accounts now; nil
+	// is no.
+	AccountsOnly func() bool
 	SSO          SSO // nil without any
 	Logins       Logins
 	Keys         *robot.Robots

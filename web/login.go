@@ -107,8 +107,8 @@ type loginPage struct {
 }
 
 func (v *visit) loginPage(returnTo string) loginPage {
-	p := loginPage{Passwords: v.o.Passwords, ReturnTo: returnTo}
-	for _, provider := range v.o.Providers {
+	p := loginPage{Passwords: v.o.Passwords(), ReturnTo: returnTo}
+	for _, provider := range v.o.Providers() {
 		p.Providers = append(p.Providers, provider.Name())
 	}
 	return p
@@ -189,7 +189,7 @@ type signIn struct {
 }
 
 func (v *visit) provider() (Provider, error) {
-	for _, p := range v.o.Providers {
+	for _, p := range v.o.Providers() {
 		if p.Name() == v.r.PathValue("name") {
 			return p, nil
 		}

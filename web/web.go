@@ -72,10 +72,10 @@ type NewToken struct {
 type Options struct {
 	Verifier  Verifier
 	Sessions  *session.Sessions
-	Providers []Provider
-	Tokens    Tokens // nil: personal tokens cannot be made
-	// Passwords: there are users who log in with one.
-	Passwords bool
+	Providers func() []Provider // that there are now; nil is none
+	Tokens    Tokens            // nil: personal tokens cannot be made
+	// Passwords reports whether there are users who log in with one; nil is no.
+	Passwords func() bool
 	// Host is the configured address of the registry, scheme and host, or "".
 	Host string
 	// Attempted is told of every sign-in that a Provider ended; nil is nobody.
@@ -107,6 +107,12 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Providers == nil {
+		o.Providers = func() []Provider { return nil }
+	}
+	if o.Passwords == nil {
+		o.Passwords = func() bool { return false }
 	}
 	if o.Attempted == nil {
 		o.Attempted = func(context.Context, auth.Attempt) {}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +18,6 @@ import (
 const (
 	maxAnswer = 16 << 20 // bytes, of one operation
 	pageSize  = 500
-	// silence is how long a server may say nothing, when the time of the caller
-	// is over, before that is its own fault.
-	silence = time.Second
 )
 
 var (
@@ -81,6 +79,9 @@ func (c *conn) do(ctx context.Context, operation func(*goldap.Conn) error) error
 	cut := context.AfterFunc(limited, func() { _ = c.wire.Close() })
 	err := operation(c.ldap)
 	finished := cut()
+	if err == nil || finished && isAnswer(err) {
+		c.server.hear()
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -124,9 +125,20 @@ func (c *conn) bind(ctx context.Context, dn string, password auth.Secret) (polic
 			found := goldap.FindControl(result.Controls, goldap.ControlTypeBeheraPasswordPolicy)
 			policy, _ = found.(*goldap.ControlBeheraPasswordPolicy)
 		}
-		return err
+		return withoutEcho(err, password)
 	})
 	return policy, err
+}
+
+// withoutEcho takes a password out of what a server says about it: errors are
+// logged. What is as short as a number of an error stays.
+func withoutEcho(err error, password auth.Secret) error {
+	const number = len("80090308")
+	var e *goldap.Error
+	if errors.As(err, &e) && e.Err != nil && len(password) > number && strings.Contains(e.Err.Error(), password.Reveal()) {
+		e.Err = errors.New(strings.ReplaceAll(e.Err.Error(), password.Reveal(), password.String()))
+	}
+	return err
 }
 
 // A query is a search.

@@ -142,7 +142,11 @@ func hintOf(code uint16) string {
 // clean returns text that the directory sent as one line of bounded length.
 func clean(s string) string {
 	const most = 200
-	s = strings.ToValidUTF8(s[:min(len(s), most)], "")
+	return oneLine(strings.ToValidUTF8(s[:min(len(s), most)], ""))
+}
+
+// oneLine returns s without line breaks and other characters that control.
+func oneLine(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return ' '

@@ -24,6 +24,7 @@ type fake struct {
 	mu    sync.Mutex
 	seen  []ber.Tag // of the requests
 	conns []net.Conn
+	open  int // of them
 }
 
 // reply writes the answer to the request with that ID. It returns false for the
@@ -46,6 +47,7 @@ func startFake(t *testing.T, r reply) *fake {
 			}
 			f.mu.Lock()
 			f.conns = append(f.conns, c)
+			f.open++
 			f.mu.Unlock()
 			work.Go(func() { f.serve(c, r) })
 		}
@@ -63,7 +65,12 @@ func startFake(t *testing.T, r reply) *fake {
 }
 
 func (f *fake) serve(c net.Conn, r reply) {
-	defer c.Close()
+	defer func() {
+		c.Close()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.open--
+	}()
 	for {
 		p, err := ber.ReadPacket(c)
 		if err != nil || len(p.Children) < 2 {
@@ -98,6 +105,13 @@ func (f *fake) count(tag ber.Tag) (n int) {
 		}
 	}
 	return n
+}
+
+// connections returns how many connections there are.
+func (f *fake) connections() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.open
 }
 
 func filterOf(request *ber.Packet) string {
@@ -155,7 +169,7 @@ func openFake(t *testing.T, f *fake, change func(*Options)) *Directory {
 			change(o)
 		}
 	})
-	d.limits = limits{dial: 200 * time.Millisecond, operation: 200 * time.Millisecond, total: 500 * time.Millisecond, down: time.Hour, absent: time.Minute, recent: time.Minute}
+	d.limits = limits{dial: 200 * time.Millisecond, operation: 200 * time.Millisecond, total: 500 * time.Millisecond, down: time.Hour, absent: time.Minute, recent: time.Minute, silence: time.Second}
 	return d
 }
 

@@ -7,8 +7,9 @@
 // directory says of him is remembered for the check interval, and for a bounded
 // time longer while it does not answer.
 //
-// A directory that hangs holds nobody up for longer than six seconds, and after
-// that nobody at all: its servers are marked down, and tried in the background.
+// A directory that hangs holds nobody up for longer than six seconds, users whom
+// it knew for one, and after that nobody at all: its servers are marked down, and
+// tried in the background.
 // Wrong passwords are remembered and counted, so that a client that repeats one
 // for ever does not lock its user out of the directory, and a stranger neither.
 //
@@ -37,8 +38,13 @@ const (
 	operationTimeout = 3 * time.Second
 	totalTimeout     = 5500 * time.Millisecond // of one question to the directory
 	downTime         = 3 * time.Second         // until a server is tried again
-	watchInterval    = time.Minute             // of Run
 	rememberAbsent   = 30 * time.Second
+	// TendEvery is how often whoever holds a Directory should call Tend.
+	TendEvery = time.Minute
+	// silence is how long a server that is asked may say nothing before users who
+	// are known stop waiting for it; and before that is its own fault, when the
+	// time of who asks is over.
+	silence = time.Second
 	// recent is how old the answer of a search may be for a password to be
 	// verified with it.
 	recent = 5 * time.Second
@@ -49,7 +55,7 @@ const (
 const maxPassword = 512
 
 // limits are the times of a Directory, for tests to change.
-type limits struct{ dial, operation, total, down, absent, recent time.Duration }
+type limits struct{ dial, operation, total, down, absent, recent, silence time.Duration }
 
 // A Directory is the users of one LDAP directory. It implements
 // auth.Authenticator and is safe for concurrent use.
@@ -73,10 +79,12 @@ type Directory struct {
 	verifies singleflight.Group
 	guesses  *guesses
 
-	life context.Context // until Close
-	end  context.CancelFunc
-	mu   sync.Mutex // held to begin work in the background, and to end it
-	work sync.WaitGroup
+	life   context.Context // until Close
+	end    context.CancelFunc
+	use    context.Context // until Retire, within life
+	retire context.CancelFunc
+	mu     sync.Mutex // held to begin work in the background, and to end it
+	work   sync.WaitGroup
 }
 
 // An absence is a name that is no user's: auth.ErrNoMatch, or why nobody is let
@@ -101,7 +109,7 @@ func New(o Options) (*Directory, error) {
 	o = o.withDefaults()
 	d := &Directory{
 		o:        o,
-		limits:   limits{dialTimeout, operationTimeout, totalTimeout, downTime, rememberAbsent, recent},
+		limits:   limits{dialTimeout, operationTimeout, totalTimeout, downTime, rememberAbsent, recent, silence},
 		searches: make(chan struct{}, o.PoolSize),
 		logins:   make(chan struct{}, o.PoolSize),
 		known:    otter.Must(&otter.Options[string, *record]{MaximumSize: maxRemembered}),
@@ -119,10 +127,10 @@ func New(o Options) (*Directory, error) {
 	}
 	var err error
 	if d.cas, err = watch(o.CAFile, parseCAs); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read cafile: %w", err)
 	}
 	if d.password, err = watch(o.BindPasswordFile, parsePassword); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read bindpasswordfile: %w", err)
 	}
 	for _, s := range d.servers {
 		if _, err := d.tlsConfig(s); err != nil {
@@ -130,49 +138,51 @@ func New(o Options) (*Directory, error) {
 		}
 	}
 	d.life, d.end = context.WithCancel(context.Background())
+	d.use, d.retire = context.WithCancel(d.life)
 	return d, nil
 }
 
-// Close ends all connections. Nobody is known afterwards who is not remembered.
+// Retire ends what is kept for later: connections that wait, and the work in the
+// background. Whoever still asks is answered, on connections that end with the
+// question. Nothing has to be closed afterwards.
+func (d *Directory) Retire() { d.stop(d.retire) }
+
+// Close ends all connections, whoever asks. Nobody is known afterwards who is
+// not remembered.
 func (d *Directory) Close() error {
+	d.stop(d.end)
+	return nil
+}
+
+func (d *Directory) stop(end context.CancelFunc) {
 	d.mu.Lock()
-	d.end()
+	end()
 	d.mu.Unlock()
 	d.work.Wait()
 	for _, s := range d.servers {
 		d.dropIdle(s)
 	}
-	return nil
 }
 
-// background runs f unless the directory is closed; f ends with it.
+// background runs f unless the directory is retired; f ends with it.
 func (d *Directory) background(f func()) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.life.Err() == nil {
+	if d.use.Err() == nil {
 		d.work.Go(f)
 	}
 }
 
-// Run looks after the servers until ctx is done, so that Degraded knows of what
-// is wrong before a user does.
-func (d *Directory) Run(ctx context.Context) {
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
-	for {
-		for _, s := range d.servers {
-			d.tidy(s)
-			if s.whyDown() != nil {
-				continue
-			}
-			if err := d.try(ctx, s); err != nil && ctx.Err() == nil {
-				d.markDown(s, err)
-			}
+// Tend looks whether the servers can be used, so that Degraded knows of what is
+// wrong before a user does, and ends connections that nobody needs.
+func (d *Directory) Tend(ctx context.Context) {
+	for _, s := range d.servers {
+		d.tidy(s)
+		if s.whyDown() != nil {
+			continue
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
+		if err := d.try(ctx, s); err != nil && ctx.Err() == nil {
+			d.markDown(s, err)
 		}
 	}
 }
@@ -180,20 +190,20 @@ func (d *Directory) Run(ctx context.Context) {
 // Name returns the name of the directory, the provider of its users.
 func (d *Directory) Name() string { return d.o.Name }
 
-// Degraded says what is wrong with the directory now, or "".
+// Degraded says in one line what is wrong with the directory now, or "".
 func (d *Directory) Degraded() string {
+	var problems []string
 	for _, s := range d.servers {
 		if err := s.whyDown(); err != nil {
-			return s.url + ": " + err.Error()
+			problems = append(problems, s.url+": "+err.Error())
 		}
 	}
-	if p := d.password.problem(); p != "" {
-		return "bindpasswordfile: " + p
+	for _, f := range [][2]string{{"bindpasswordfile", d.password.problem()}, {"cafile", d.cas.problem()}} {
+		if f[1] != "" {
+			problems = append(problems, f[0]+": "+f[1])
+		}
 	}
-	if p := d.cas.problem(); p != "" {
-		return "cafile: " + p
-	}
-	return ""
+	return oneLine(strings.Join(problems, "; "))
 }
 
 // direct reports whether users bind by a template, without a search.
@@ -229,11 +239,35 @@ func (d *Directory) current(ctx context.Context, said string) (*record, error) {
 			return nil, a.err
 		}
 	}
-	fresh, err := d.lookup(ctx, said)
-	if known && err != nil && !isVerdict(err) && now.Sub(r.looked) < d.o.Interval+d.o.Stale {
-		return r, nil
+	if known && now.Sub(r.looked) < d.o.Interval+d.o.Stale {
+		return d.renew(ctx, said, r)
 	}
-	return fresh, err
+	return d.lookup(ctx, said)
+}
+
+// renew asks the directory again about a user whom it knew. Where it does not
+// answer, what it said last serves: at once when it is known not to, and else as
+// soon as it has been silent for long. The question goes on for who comes next.
+func (d *Directory) renew(ctx context.Context, said string, old *record) (*record, error) {
+	if d.allDown() != nil {
+		return old, nil
+	}
+	result := d.begin(ctx, said)
+	tick := time.NewTicker(d.limits.silence / 4)
+	defer tick.Stop()
+	for d.answers() {
+		select {
+		case r := <-result:
+			if r.Err != nil && !isVerdict(r.Err) {
+				return old, nil
+			}
+			return unpack[*record](r)
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return old, nil
 }
 
 // checkName says why a name can be no user's of a directory.
@@ -253,12 +287,16 @@ func isVerdict(err error) bool {
 // lookup asks the directory for whom people call said: once for all who ask at
 // the same time.
 func (d *Directory) lookup(ctx context.Context, said string) (*record, error) {
-	result := d.lookups.DoChan(said, func() (any, error) {
+	return wait[*record](ctx, d.begin(ctx, said))
+}
+
+// begin begins what lookup waits for.
+func (d *Directory) begin(ctx context.Context, said string) <-chan singleflight.Result {
+	return d.lookups.DoChan(said, func() (any, error) {
 		ctx, cancel := d.question(ctx)
 		defer cancel()
 		return d.lookupNow(ctx, said)
 	})
-	return wait[*record](ctx, result)
 }
 
 // question returns the context of one question to the directory, which others
@@ -273,13 +311,17 @@ func (d *Directory) question(ctx context.Context) (context.Context, context.Canc
 func wait[T any](ctx context.Context, result <-chan singleflight.Result) (value T, err error) {
 	select {
 	case r := <-result:
-		if r.Err != nil {
-			return value, r.Err
-		}
-		return r.Val.(T), nil
+		return unpack[T](r)
 	case <-ctx.Done():
 		return value, ctx.Err()
 	}
+}
+
+func unpack[T any](r singleflight.Result) (value T, err error) {
+	if r.Err != nil {
+		return value, r.Err
+	}
+	return r.Val.(T), nil
 }
 
 // lookupNow asks the directory and remembers the answer.

@@ -78,11 +78,13 @@ func (d *Directory) onServers(ctx context.Context, places chan struct{}, f func(
 	case <-ctx.Done():
 		return &DownError{d.o.Name, errors.New("too much is asked at the same time")}
 	}
-	for _, s := range d.servers {
+	for _, s := range d.inOrder() {
 		if s.whyDown() != nil {
 			continue
 		}
+		answered := s.ask()
 		err := f(s)
+		answered()
 		var broken *brokenError
 		if !errors.As(err, &broken) {
 			return err
@@ -156,7 +158,7 @@ func (d *Directory) put(c *conn) {
 	s := c.server
 	c.idle = d.o.Now()
 	s.mu.Lock()
-	keep := s.down == nil && d.life.Err() == nil && len(s.idle) < d.o.PoolSize
+	keep := s.down == nil && d.use.Err() == nil && len(s.idle) < d.o.PoolSize
 	if keep {
 		s.idle = append(s.idle, c)
 	}

@@ -19,9 +19,71 @@ type server struct {
 	name   string // that its certificate must have
 	secure bool   // ldaps://
 
-	mu   sync.Mutex
-	down error   // why it is not asked now, nil while it answers
-	idle []*conn // bound as the service account, the longest idle first
+	mu    sync.Mutex
+	down  error     // why it is not asked now, nil while it answers
+	idle  []*conn   // bound as the service account, the longest idle first
+	asked int       // questions that wait for it
+	heard time.Time // when it last said something, or the first of those began
+}
+
+// ask notes that a question waits for the server, until the function that it
+// returns is called.
+func (s *server) ask() (answered func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == 0 {
+		s.heard = time.Now()
+	}
+	s.asked++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asked--
+	}
+}
+
+// hear notes that the server has said something.
+func (s *server) hear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = time.Now()
+}
+
+// state returns whether the server is asked at all, whether a question waits for
+// it, and whether it has said something within that time.
+func (s *server) state(within time.Duration) (up, asked, heard bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down == nil, s.asked > 0, time.Since(s.heard) < within
+}
+
+// answers reports whether who asks now may hope for an answer: of the servers
+// that can be asked one was heard of just now, or none has been asked.
+func (d *Directory) answers() bool {
+	hope := false
+	waiting := false
+	for _, s := range d.servers {
+		up, asked, heard := s.state(d.limits.silence)
+		if up && heard {
+			return true
+		}
+		hope, waiting = hope || up, waiting || up && asked
+	}
+	return hope && !waiting
+}
+
+// inOrder returns the servers as they are to be asked: those that are silent
+// last.
+func (d *Directory) inOrder() []*server {
+	var first, last []*server
+	for _, s := range d.servers {
+		if _, asked, heard := s.state(d.limits.silence); asked && !heard {
+			last = append(last, s)
+		} else {
+			first = append(first, s)
+		}
+	}
+	return append(first, last...)
 }
 
 // whyDown returns why the server is not asked now, or nil.
@@ -56,6 +118,7 @@ func (d *Directory) dial(ctx context.Context, s *server) (*conn, error) {
 			_ = raw.Close()
 			return nil, dialError(ctx, began, "TLS", err)
 		}
+		s.hear()
 	}
 	c.ldap = goldap.NewConn(over, s.secure)
 	c.ldap.Start()
@@ -127,11 +190,10 @@ func (d *Directory) revive(s *server) {
 	for {
 		select {
 		case <-time.After(d.limits.down):
-		case <-d.life.Done():
+		case <-d.use.Done():
 			return
 		}
-		err := d.try(d.life, s)
-		if err == nil {
+		if err := d.try(d.use, s); err == nil {
 			d.o.Log.Info("a server of the directory can be used again", "directory", d.o.Name, "server", s.url)
 			return
 		}
@@ -142,6 +204,7 @@ func (d *Directory) revive(s *server) {
 func (d *Directory) try(ctx context.Context, s *server) error {
 	ctx, cancel := context.WithTimeout(ctx, d.limits.total)
 	defer cancel()
+	defer s.ask()()
 	c, err := d.connect(ctx, s)
 	if err != nil {
 		s.mu.Lock()

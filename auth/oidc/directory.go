@@ -10,7 +10,7 @@ import (
 
 // A Directory is the users of all providers, for whoever manages them.
 type Directory struct {
-	Providers []*Provider
+	Providers func() []*Provider // that there are now
 	Store     Store
 	// Removed, unless nil, is told of every user that was removed.
 	Removed func(auth.Subject)
@@ -19,7 +19,7 @@ type Directory struct {
 // Users returns the users of the providers that there are.
 func (d *Directory) Users() []User {
 	var users []User
-	for _, p := range d.Providers {
+	for _, p := range d.Providers() {
 		users = append(users, p.List()...)
 	}
 	return users
@@ -27,7 +27,7 @@ func (d *Directory) Users() []User {
 
 // SetDisabled is Provider.SetDisabled for whoever has the name.
 func (d *Directory) SetDisabled(ctx context.Context, name string, disabled bool) error {
-	for _, p := range d.Providers {
+	for _, p := range d.Providers() {
 		if err := p.SetDisabled(ctx, name, disabled); !errors.Is(err, ErrNotExist) {
 			return err
 		}
@@ -46,7 +46,7 @@ func (d *Directory) Remove(ctx context.Context, name string) error {
 }
 
 func (d *Directory) remove(ctx context.Context, name string) (provider string, err error) {
-	for _, p := range d.Providers {
+	for _, p := range d.Providers() {
 		if err := p.remove(ctx, name); !errors.Is(err, ErrNotExist) {
 			return p.Name(), err
 		}

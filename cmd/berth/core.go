@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 
 	"berth/access"
@@ -19,7 +18,6 @@ import (
 	"berth/auth/account"
 	"berth/auth/certificate"
 	"berth/auth/htpasswd"
-	"berth/auth/ldap"
 	"berth/auth/oidc"
 	"berth/auth/robot"
 	"berth/auth/session"
@@ -51,10 +49,9 @@ type core struct {
 	audit    *audit.Log // nil where none is kept
 	accounts *account.Accounts
 	// accountsOnly: there are no other users.
-	accountsOnly bool
+	accountsOnly atomic.Bool
 	robots       *robot.Robots
 	htpasswd     *htpasswd.File // nil without auth.htpasswd
-	ldap         []*ldap.Directory
 	trust        *trust.Trust   // in nobody without auth.trust
 	outside      *token.Outside // nil without auth.token
 	sso          *oidc.Directory
@@ -63,6 +60,14 @@ type core struct {
 	// http.tls.clientcas; certificates are users, nil without auth.certificate.
 	authorities  *authorities
 	certificates *certificate.Users
+
+	// The backends: the first ones, those of the lineup, and the last ones.
+	first, last []auth.Authenticator
+	lineup      atomic.Pointer[lineup]
+	changed     chan struct{} // has an element when the lineup is another one
+	hasher      *auth.Hasher
+	address     string // of clients: http.host
+	log         *slog.Logger
 
 	verifier *auth.Verifier
 	issuer   *token.Issuer
@@ -73,7 +78,8 @@ type core struct {
 // openCore opens the data that cfg names, and what stands in front of it.
 // Errors: errLocked, while another process has the data.
 func openCore(ctx context.Context, cfg *Config, log *slog.Logger, hashWorker func() *exec.Cmd) (*core, error) {
-	c := &core{dir: cfg.dataDir(), hashWorker: hashWorker}
+	c := &core{dir: cfg.dataDir(), hashWorker: hashWorker, changed: make(chan struct{}, 1), address: cfg.HTTP.Host, log: log}
+	c.lineup.Store(new(lineup))
 	if err := c.open(ctx, cfg, log); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
@@ -191,10 +197,11 @@ func (c *Config) registryOptions(log *slog.Logger) local.Options {
 	return o
 }
 
-// openGate is the table of authenticators, in the order in which they are asked.
+// openGate opens the authenticators: those of first stand before all others, in
+// the order in which they are opened.
 func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err error) {
-	hasher := auth.NewHasher(auth.HasherOptions{Worker: c.hashWorker, Log: log})
-	if c.accounts, err = account.New(ctx, c.db.Accounts(), hasher); err != nil {
+	c.hasher = auth.NewHasher(auth.HasherOptions{Worker: c.hashWorker, Log: log})
+	if c.accounts, err = account.New(ctx, c.db.Accounts(), c.hasher); err != nil {
 		return err
 	}
 	// An owner may be of any backend, which are all behind the verifier.
@@ -202,45 +209,38 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if c.robots, err = robot.New(ctx, c.db.Robots(), robot.Options{Owner: owner, Tokenless: c.tokenless, Ended: c.ended, Log: log}); err != nil {
 		return err
 	}
-	c.accounts.Removed, c.accountsOnly = c.robots.Forget, cfg.accountsOnly()
-	backends, err := c.openForeign(cfg, log)
-	if err != nil {
+	c.accounts.Removed = c.robots.Forget
+	c.accountsOnly.Store(cfg.accountsOnly())
+	c.sso = &oidc.Directory{Store: c.db.SSO(), Providers: c.providers, Removed: c.robots.Forget}
+	if err := c.openForeign(cfg, log); err != nil {
 		return err
 	}
 	if cfg.authenticates() {
-		backends = append(backends, c.robots)
+		c.first = append(c.first, c.robots)
 	}
 	if cfg.Auth.Accounts.Enabled {
-		backends = append(backends, c.accounts)
+		c.first = append(c.first, c.accounts)
 	}
 	if path := cfg.Auth.Htpasswd.Path; path != "" {
-		if c.htpasswd, err = htpasswd.Open(path, hasher, htpasswd.Options{Log: log}); err != nil {
+		if c.htpasswd, err = htpasswd.Open(path, c.hasher, htpasswd.Options{Log: log}); err != nil {
 			return err
 		}
 		c.htpasswd.Settled = c.robots.ForgetAll
-		backends = append(backends, c.htpasswd)
+		c.first = append(c.first, c.htpasswd)
 	}
-	// Before a directory, which would be asked in vain about their names.
-	others := func() []auth.Authenticator { return slices.DeleteFunc(slices.Clone(backends), isProvider) }
-	if err := c.openSSO(ctx, cfg, others, log); err != nil {
+	next, err := c.prepare(ctx, cfg)
+	if err != nil {
 		return err
 	}
-	for _, p := range c.sso.Providers {
-		backends = append(backends, p)
-	}
-	if err := c.openDirectories(cfg, hasher, log); err != nil {
-		return err
-	}
-	for _, dir := range c.ldap {
-		backends = append(backends, dir)
-	}
+	c.lineup.Store(next)
+	c.closers = append(c.closers, c.closeLineup)
 	if err := c.openCertificates(cfg); err != nil {
 		return err
 	}
 	if c.certificates != nil {
-		backends = append(backends, c.certificates)
+		c.last = append(c.last, c.certificates)
 	}
-	c.verifier = auth.NewVerifier(backends, auth.Options{Hasher: hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
+	c.verifier = auth.NewVerifier(c.backends(), auth.Options{Hasher: c.hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
 	c.sessions = session.New(c.db.Sessions(), session.Options{Resolve: c.verifier.Resolve, Log: log})
 	return c.openIssuer(ctx, cfg.Auth.Issuer, log)
 }
@@ -301,41 +301,29 @@ func (c *core) openIssuer(ctx context.Context, cfg issuerConfig, log *slog.Logge
 	return err
 }
 
-// openDirectories makes the directories. None of them has to answer now.
-func (c *core) openDirectories(cfg *Config, hasher *auth.Hasher, log *slog.Logger) error {
-	for i := range cfg.Auth.LDAP {
-		dir, err := cfg.Auth.LDAP[i].open(hasher, log)
-		if err != nil {
-			return err
-		}
-		c.closers = append(c.closers, dir.Close)
-		c.ldap = append(c.ldap, dir)
-	}
-	return nil
-}
-
 // openForeign opens what knows users by what others have signed. They stand
 // before all other backends: nobody takes a name of theirs.
-func (c *core) openForeign(cfg *Config, log *slog.Logger) (backends []auth.Authenticator, err error) {
+func (c *core) openForeign(cfg *Config, log *slog.Logger) (err error) {
 	if c.trust, err = trust.New(cfg.trustRules(), trust.Options{Log: log}); err != nil {
-		return nil, fmt.Errorf("auth.trust: %w", err)
+		return fmt.Errorf("auth.trust: %w", err)
 	}
 	c.closers = append(c.closers, c.trust.Close)
-	backends = append(backends, c.trust)
-	if cfg.Auth.Token != nil {
-		if c.outside, err = cfg.Auth.Token.open(log); err != nil {
-			return nil, err
-		}
-		c.closers = append(c.closers, c.outside.Close)
-		backends = append(backends, c.outside)
+	c.first = append(c.first, c.trust)
+	if cfg.Auth.Token == nil {
+		return nil
 	}
-	return backends, nil
+	if c.outside, err = cfg.Auth.Token.open(log); err != nil {
+		return err
+	}
+	c.closers = append(c.closers, c.outside.Close)
+	c.first = append(c.first, c.outside)
+	return nil
 }
 
 // management returns what manages the data of c.
 func (c *core) management(refusals *admin.Refusals) *admin.Service {
 	s := &admin.Service{
-		Accounts: c.accounts, AccountsOnly: c.accountsOnly,
+		Accounts: c.accounts, AccountsOnly: c.accountsOnly.Load,
 		SSO:      c.sso,
 		Logins:   c.issuer,
 		Keys:     c.robots,

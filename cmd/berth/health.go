@@ -18,6 +18,7 @@ type health struct {
 	mu      sync.Mutex
 	set     map[string]string
 	sources map[string]func() string
+	all     func() map[string]string
 	logged  map[string]bool // parts of which it was logged that they are not well; of run alone
 }
 
@@ -46,6 +47,14 @@ func (h *health) watch(part string, problem func() string) {
 	h.sources[part] = problem
 }
 
+// watchAll adds the parts that come and go: problems says by their names what is
+// wrong with those that are not well.
+func (h *health) watchAll(problems func() map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.all = problems
+}
+
 // degraded returns the names of the parts that are not well, sorted.
 func (h *health) degraded() []string {
 	parts := h.problems()
@@ -58,9 +67,12 @@ func (h *health) degraded() []string {
 // problems asks the watched parts what is wrong with them.
 func (h *health) problems() map[string]string {
 	h.mu.Lock()
-	sources := maps.Clone(h.sources)
+	sources, all := maps.Clone(h.sources), h.all
 	h.mu.Unlock()
 	parts := make(map[string]string)
+	if all != nil {
+		maps.Copy(parts, all())
+	}
 	for part, problem := range sources {
 		if p := problem(); p != "" {
 			parts[part] = p

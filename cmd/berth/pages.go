@@ -3,61 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
+	"slices"
 	"strings"
 
 	"berth/audit"
 	"berth/auth"
-	"berth/auth/oidc"
 	"berth/auth/robot"
 	"berth/server"
 	"berth/web"
 )
-
-// openSSO opens the OpenID Connect providers of the configuration. Others
-// returns the backends whose names a provider must not take.
-func (c *core) openSSO(ctx context.Context, cfg *Config, others func() []auth.Authenticator, log *slog.Logger) error {
-	c.sso = &oidc.Directory{Store: c.db.SSO(), Removed: c.robots.Forget}
-	for _, config := range cfg.Auth.OIDC {
-		o, err := config.options()
-		if err != nil {
-			return err
-		}
-		o.Log, o.Address = log, cfg.HTTP.Host
-		o.Taken = func(ctx context.Context, name string) (string, error) { return ownerAmong(ctx, others(), name) }
-		p, err := oidc.New(ctx, c.sso.Store, o)
-		if err != nil {
-			return fmt.Errorf("open auth.oidc %s: %w", config.Name, err)
-		}
-		c.sso.Providers = append(c.sso.Providers, p)
-		c.closers = append(c.closers, p.Close)
-	}
-	return nil
-}
-
-func isProvider(b auth.Authenticator) bool {
-	_, ok := b.(*oidc.Provider)
-	return ok
-}
-
-// ownerAmong returns which of the backends has a user of that name, disabled or
-// not, or "".
-func ownerAmong(ctx context.Context, backends []auth.Authenticator, name string) (string, error) {
-	for _, b := range backends {
-		id, err := b.Resolve(ctx, auth.Subject{Name: name})
-		switch {
-		case errors.Is(err, auth.ErrNoMatch):
-		case errors.Is(err, auth.ErrBadCredentials):
-			return "another backend", nil
-		case err != nil:
-			return "", err
-		default:
-			return id.Provider, nil
-		}
-	}
-	return "", nil
-}
 
 // pages returns the pages for people.
 func (r *running) pages() (*web.Handler, error) {
@@ -65,16 +19,23 @@ func (r *running) pages() (*web.Handler, error) {
 		Verifier:  r.core.verifier,
 		Sessions:  r.core.sessions,
 		Tokens:    personalTokens{r.core.robots.Tokens(), r.core.audit},
-		Passwords: r.cfg.hasPasswords(),
+		Passwords: r.core.hasPasswords,
+		Providers: func() (list []web.Provider) {
+			for _, p := range r.core.providers() {
+				list = append(list, p)
+			}
+			return list
+		},
 		Host:      r.cfg.HTTP.Host,
 		Attempted: r.core.attempted,
 		Log:       r.log,
 	}
-	for _, p := range r.core.sso.Providers {
-		o.Providers = append(o.Providers, p)
-		r.health.watch("auth.oidc."+p.Name(), p.Degraded)
-	}
 	return web.New(o)
+}
+
+// hasPasswords reports whether anybody logs in with a password now.
+func (c *core) hasPasswords() bool {
+	return len(c.lineup.Load().directories) > 0 || c.htpasswd != nil || slices.Contains(c.first, auth.Authenticator(c.accounts))
 }
 
 // hasPasswords reports whether anybody logs in with a password.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"reflect"
+	"strings"
 	"syscall"
 
 	"berth/audit"
@@ -37,7 +38,7 @@ func (r *running) watchConfig(ctx context.Context) {
 		case <-hup:
 			r.reloadUsers()
 		}
-		r.reload()
+		r.reload(ctx)
 	}
 }
 
@@ -56,12 +57,12 @@ func (r *running) reloadUsers() {
 	}
 }
 
-// reload puts the rules, of access and of trust, and the groups of the
-// configuration in force, all or none of them. What cannot be used leaves those
-// before in force.
-func (r *running) reload() {
+// reload puts the rules, of access and of trust, the groups, directories and
+// providers of the configuration in force, all or none of them. What cannot be
+// used leaves those before in force.
+func (r *running) reload(ctx context.Context) {
 	before := r.ruling.rulesDigest()
-	err := r.tryReload()
+	err := r.tryReload(ctx)
 	kind := audit.Config
 	if r.ruling.rulesDigest() != before {
 		kind = audit.Rules
@@ -75,7 +76,7 @@ func (r *running) reload() {
 	r.health.report("configuration", "")
 }
 
-func (r *running) tryReload() error {
+func (r *running) tryReload(ctx context.Context) error {
 	cfg, warnings, err := r.src.load()
 	if err != nil {
 		return err
@@ -90,21 +91,59 @@ func (r *running) tryReload() error {
 	if err != nil {
 		return err
 	}
+	next, err := r.core.prepare(ctx, cfg)
+	if err != nil {
+		return err
+	}
 	if err := r.core.trust.SetRules(cfg.trustRules()); err != nil {
+		r.core.discard(next)
 		return fmt.Errorf("auth.trust: %w", err)
 	}
+	r.core.policy.Store(policy) // first: no rule of before is for users who come
+	r.core.verifier.SetGroups(cfg.Auth.Groups)
+	fixed := r.core.htpasswd != nil || r.core.outside != nil || r.core.certificates != nil // until the next start
+	r.core.accountsOnly.Store(cfg.accountsOnly() && !fixed)
+	r.core.use(next)
+	r.ruling = cfg
+	r.level.Set(logLevel(string(cfg.Log.Level)))
 	for _, w := range warnings {
 		r.log.Warn(w)
 	}
-	r.core.policy.Store(policy)
-	r.ruling = cfg
-	r.core.verifier.SetGroups(cfg.Auth.Groups)
-	r.level.Set(logLevel(string(cfg.Log.Level)))
-	r.log.Info("configuration reloaded", "rules", len(cfg.Access))
-	if !reflect.DeepEqual(withoutReloadable(r.cfg), withoutReloadable(cfg)) || r.cfg.logsIn() != cfg.logsIn() || r.cfg.basicOnly() != cfg.basicOnly() {
-		r.log.Warn("the configuration has other changes too, which take effect at the next start")
-	}
+	r.log.Info("configuration reloaded", "rules", len(cfg.Access), "directories", len(next.directories), "providers", len(next.providers))
+	r.reportWaiting(cfg)
 	return nil
+}
+
+// reportWaiting says which keys of a configuration only a start takes over, in
+// the log and, until they are as they were, in /readyz.
+func (r *running) reportWaiting(cfg *Config) {
+	keys := changedKeys(reflect.ValueOf(withoutReloadable(r.cfg)), reflect.ValueOf(withoutReloadable(cfg)), "")
+	if r.cfg.logsIn() != cfg.logsIn() || r.cfg.basicOnly() != cfg.basicOnly() {
+		keys = append(keys, "auth")
+	}
+	list := strings.Join(keys, ", ")
+	r.health.report("restart", list)
+	if list != "" {
+		r.log.Warn("the configuration has changes that take effect at the next start", "keys", list)
+	}
+}
+
+// changedKeys returns the paths of the keys that differ; of a section that is
+// there in one of the two only, its own.
+func changedKeys(a, b reflect.Value, path string) (changed []string) {
+	for a.Kind() == reflect.Pointer && !a.IsNil() && !b.IsNil() {
+		a, b = a.Elem(), b.Elem()
+	}
+	if a.Kind() != reflect.Struct || isScalar(a.Type()) {
+		if !reflect.DeepEqual(a.Interface(), b.Interface()) {
+			changed = append(changed, path)
+		}
+		return changed
+	}
+	for _, k := range keysOf(a.Type()) {
+		changed = append(changed, changedKeys(a.Field(k.index), b.Field(k.index), join(path, k.name))...)
+	}
+	return changed
 }
 
 // dropsRules reports whether next leaves out rules altogether that old has, be
@@ -118,7 +157,7 @@ func dropsRules(old, next *Config) bool {
 func withoutReloadable(cfg *Config) Config {
 	c := *cfg
 	c.Access, c.AccessTests = nil, nil
-	c.Auth.Groups, c.Auth.Trust = nil, nil
+	c.Auth.Groups, c.Auth.Trust, c.Auth.LDAP, c.Auth.OIDC = nil, nil, nil, nil
 	c.Log.Level = ""
 	return c
 }

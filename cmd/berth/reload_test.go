@@ -54,7 +54,7 @@ func TestReloadKeepsWhatGuards(t *testing.T) {
 		{"rules again", rules, "", false},
 	} {
 		write(step.text)
-		err := r.tryReload()
+		err := r.tryReload(t.Context())
 		if step.refused == "" && err != nil || step.refused != "" && (err == nil || !strings.Contains(err.Error(), step.refused)) {
 			t.Errorf("%s: %v, want an error with %q", step.name, err, step.refused)
 		}

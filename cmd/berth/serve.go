@@ -122,9 +122,7 @@ func (r *running) run(ctx context.Context) error {
 	if r.core.htpasswd != nil {
 		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)
 	}
-	for _, dir := range r.core.ldap {
-		r.health.watch("auth.ldap."+dir.Name(), dir.Degraded)
-	}
+	r.health.watchAll(r.core.problems)
 	r.health.watch("auth.trust", r.core.trust.Degraded)
 	if r.core.outside != nil {
 		r.health.watch("auth.token", r.core.outside.Degraded)
@@ -311,9 +309,7 @@ func (r *running) startWork(ctx context.Context) {
 	if r.core.htpasswd != nil {
 		r.work.Go(func() { r.core.htpasswd.Run(ctx) })
 	}
-	for _, dir := range r.core.ldap {
-		r.work.Go(func() { dir.Run(ctx) })
-	}
+	r.work.Go(func() { r.core.tendDirectories(ctx) })
 	if r.core.signing != nil {
 		r.work.Go(func() { r.core.signing.watch(ctx, r.log) })
 	}

@@ -260,22 +260,22 @@ func TestJob(t *testing.T) {
 	want("a job of another platform", http.StatusUnauthorized, http.MethodGet, "/v2/", basic(newPlatform(t).job("refs/heads/main")))
 	want("the name alone", http.StatusUnauthorized, http.MethodGet, "/v2/", func(q *http.Request) { q.SetBasicAuth("ci/job:team/app", "x") })
 
-	if err := r.tryReload(); err != nil {
+	if err := r.tryReload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want("after a reload of the same", http.StatusAccepted, http.MethodPost, upload, bearer(token))
 	write(strings.Replace(text, "audience: https://hub.test", "audience: hub.test", 1) + "# next\n")
-	if err := r.tryReload(); err != nil {
+	if err := r.tryReload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want("after a change of the rule", http.StatusUnauthorized, http.MethodPost, upload, bearer(token))
 	want("the job's own token, too", http.StatusUnauthorized, http.MethodPost, upload, basic(job))
 	write(strings.Replace(text, "sub: project-7, ", "", 1))
-	if err := r.tryReload(); err == nil || !strings.Contains(err.Error(), "auth.trust.0.match") {
+	if err := r.tryReload(t.Context()); err == nil || !strings.Contains(err.Error(), "auth.trust.0.match") {
 		t.Errorf("a rule without a claim that stays: %v", err)
 	}
 	write(text)
-	if err := r.tryReload(); err != nil {
+	if err := r.tryReload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want("with the rule as it was", http.StatusAccepted, http.MethodPost, upload, bearer(token))
