@@ -115,6 +115,24 @@ func (r *Registry) readInstance(ctx context.Context) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// CheckStore returns an error unless the store answers, and is the one that belongs
+// to the database. It wraps ErrInstance when it is not.
+func (r *Registry) CheckStore(ctx context.Context) error {
+	inStore, err := r.readInstance(ctx)
+	if err != nil {
+		return err
+	}
+	var inDatabase string
+	err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
+		inDatabase, err = tx.Setting(InstanceSetting)
+		return err
+	})
+	if err == nil && inStore != inDatabase {
+		err = fmt.Errorf("%w: the mark of the store is %q, and that of the database %q", ErrInstance, inStore, inDatabase)
+	}
+	return err
+}
+
 // readObject returns the bytes of a small object.
 func readObject(ctx context.Context, o blob.Object) ([]byte, error) {
 	rc, err := o.Range(ctx, 0, -1)

@@ -267,6 +267,9 @@ func TestReapUploads(t *testing.T) {
 		t.Errorf("ReapUploads before their time = %d, %v", n, err)
 	}
 	c.now = c.now.Add(2 * time.Hour)
+	if n, err := r.CountIdleUploads(t.Context()); n != 2 || err != nil {
+		t.Errorf("CountIdleUploads = %d, %v; want 2, with the one that is written to", n, err)
+	}
 	if n, err := r.ReapUploads(t.Context()); n != 1 || err != nil {
 		t.Errorf("ReapUploads = %d, %v; want 1", n, err)
 	}

@@ -306,3 +306,15 @@ func (r *Registry) reap(ctx context.Context, row meta.Upload) (bool, error) {
 	}
 	return true, u.drop(ctx)
 }
+
+// CountIdleUploads returns how many uploads ReapUploads would look at.
+func (r *Registry) CountIdleUploads(ctx context.Context) (n int, err error) {
+	err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
+		n, err = tx.CountIdleUploads(r.o.Now().Add(-r.o.UploadIdle))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count idle uploads: %w", err)
+	}
+	return n, nil
+}

@@ -109,6 +109,7 @@ func callAll(t *testing.T, tx *Tx) {
 	check(tx.OvertakeUpload("u"))
 	check(tx.CountUploads("o", 10))
 	check(tx.IdleUploads(day, 10))
+	check(tx.CountIdleUploads(day))
 	callSweep(t, tx, id, b, check)
 	check(nil, tx.DeleteUpload("u", 1))
 	check(nil, tx.SetBlobStamp(d, "a", "s"))

@@ -90,3 +90,10 @@ func (tx *Tx) IdleUploads(before time.Time, limit int) ([]Upload, error) {
 	return rows(tx, "list idle uploads", `SELECT `+uploadColumns+` FROM uploads WHERE updated < $1 ORDER BY updated LIMIT $2`,
 		[]any{micros(before), limit}, scanUpload)
 }
+
+// CountIdleUploads returns how many uploads were last suspended before the time.
+func (tx *Tx) CountIdleUploads(before time.Time) (int, error) {
+	var n int
+	err := tx.row("count idle uploads", `SELECT COUNT(*) FROM uploads WHERE updated < $1`, []any{micros(before)}, &n)
+	return n, err
+}

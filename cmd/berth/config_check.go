@@ -59,6 +59,10 @@ func (c *Config) setDefaults() {
 	} else if c.Storage.Filesystem != nil {
 		c.Metadata.SQLite.Path = c.databasePath()
 	}
+	if p := c.Storage.Maintenance.UploadPurging; p != nil {
+		p.setDefaults()
+	}
+	c.Health.setDefaults()
 	if c.Auth.Htpasswd.Path != "" {
 		setDefault(&c.Auth.Htpasswd.Realm, "registry")
 	}
@@ -131,6 +135,7 @@ func (c *Config) check(d *document) error {
 		}
 	}
 	c.checkHTTP(add, oneOf)
+	c.checkMaintenance(add)
 	c.checkAuth(add, d.at("auth.htpasswd") != nil)
 	c.checkLDAP(add)
 	c.checkAudit(add)
@@ -239,8 +244,8 @@ func (c *Config) warnings() (warnings []string) {
 	if !reflect.ValueOf(c.Redis).IsZero() {
 		warnings = append(warnings, "redis is not used: what Distribution keeps there, berth's database holds")
 	}
-	if c.Storage.Maintenance.UploadPurging != nil {
-		warnings = append(warnings, "storage.maintenance.uploadpurging has no effect: an upload that is idle for 24 hours is removed")
+	if p := c.Storage.Maintenance.UploadPurging; p != nil && !*p.Enabled {
+		warnings = append(warnings, "storage.maintenance.uploadpurging is off: uploads that nobody goes on with stay for good")
 	}
 	if g := c.Storage.GCS; g != nil {
 		warnings = append(warnings, g.warnings()...)

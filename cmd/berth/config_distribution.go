@@ -48,11 +48,12 @@ type healthConfig struct {
 		Interval  time.Duration `yaml:"interval,omitempty"`
 		Threshold int           `yaml:"threshold,omitempty"`
 	} `yaml:"storagedriver,omitempty"`
+	// File is a check that fails while the file is there.
 	File []struct {
 		File      string        `yaml:"file,omitempty"`
 		Interval  time.Duration `yaml:"interval,omitempty"`
 		Threshold int           `yaml:"threshold,omitempty"`
-	} `yaml:"file,omitempty" env:"filecheckers" config:"later"`
+	} `yaml:"file,omitempty" env:"filecheckers"`
 	HTTP []struct {
 		URI        string                   `yaml:"uri,omitempty"`
 		Headers    map[string][]auth.Secret `yaml:"headers,omitempty"`
@@ -60,13 +61,13 @@ type healthConfig struct {
 		Timeout    time.Duration            `yaml:"timeout,omitempty"`
 		Interval   time.Duration            `yaml:"interval,omitempty"`
 		Threshold  int                      `yaml:"threshold,omitempty"`
-	} `yaml:"http,omitempty" env:"httpcheckers" config:"later"`
+	} `yaml:"http,omitempty" env:"httpcheckers"`
 	TCP []struct {
 		Addr      string        `yaml:"addr,omitempty"`
 		Timeout   time.Duration `yaml:"timeout,omitempty"`
 		Interval  time.Duration `yaml:"interval,omitempty"`
 		Threshold int           `yaml:"threshold,omitempty"`
-	} `yaml:"tcp,omitempty" env:"tcpcheckers" config:"later"`
+	} `yaml:"tcp,omitempty" env:"tcpcheckers"`
 }
 
 type notificationsConfig struct {

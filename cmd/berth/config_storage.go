@@ -2,7 +2,6 @@ package main
 
 import (
 	"strings"
-	"time"
 
 	"berth/auth"
 )
@@ -35,13 +34,8 @@ type storageConfig struct {
 		ConcurrencyLimit int `yaml:"concurrencylimit,omitempty"`
 	} `yaml:"tag,omitempty"`
 	Maintenance struct {
-		UploadPurging *struct {
-			Enabled  bool          `yaml:"enabled"`
-			Age      time.Duration `yaml:"age,omitempty"`
-			Interval time.Duration `yaml:"interval,omitempty"`
-			DryRun   bool          `yaml:"dryrun,omitempty"`
-		} `yaml:"uploadpurging,omitempty"`
-		ReadOnly struct {
+		UploadPurging *purgingConfig `yaml:"uploadpurging,omitempty"`
+		ReadOnly      struct {
 			Enabled bool `yaml:"enabled"`
 		} `yaml:"readonly"`
 	} `yaml:"maintenance"`

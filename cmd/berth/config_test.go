@@ -255,7 +255,7 @@ func TestWarnings(t *testing.T) {
 	for text, want := range map[string]string{
 		"redis: {addrs: [r:6379]}":                                  "redis is not used",
 		"redis: {addr: r, pool: {maxidle: 1}}":                      "redis is not used",
-		"storage: {maintenance: {uploadpurging: {enabled: false}}}": "uploadpurging has no effect",
+		"storage: {maintenance: {uploadpurging: {enabled: false}}}": "uploads that nobody goes on with stay",
 		"access: []": "access is empty",
 		"access: [{name: bob, type: registry, action: pull}]":                                          "access without auth",
 		"auth: none\nredis: {password: x}":                                                             "redis is not used",

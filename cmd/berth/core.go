@@ -185,6 +185,9 @@ func openStore(ctx context.Context, cfg *Config, log *slog.Logger) (store blob.S
 // registryOptions returns how the registry uses its store.
 func (c *Config) registryOptions(log *slog.Logger) local.Options {
 	o := local.Options{Log: log, KeptUploads: keptUploads}
+	if p := c.Storage.Maintenance.UploadPurging; p != nil {
+		o.UploadIdle = p.Age
+	}
 	if c.isRemote() {
 		o.KeptUploads = keptRemoteUploads
 	}

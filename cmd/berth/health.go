@@ -17,6 +17,7 @@ const healthInterval = 5 * time.Second
 type health struct {
 	mu      sync.Mutex
 	set     map[string]string
+	failing map[string]bool // checks without which nothing shall be served
 	sources map[string]func() string
 	all     func() map[string]string
 	logged  map[string]bool // parts of which it was logged that they are not well; of run alone
@@ -35,6 +36,33 @@ func (h *health) report(part, problem string) {
 		return
 	}
 	h.set[part] = problem
+}
+
+// check sets whether a check fails without which nothing shall be served.
+func (h *health) check(part string, fails bool) {
+	problem := ""
+	if fails {
+		problem = "its check fails"
+	}
+	h.report(part, problem)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.failing == nil {
+		h.failing = make(map[string]bool)
+	}
+	h.failing[part] = fails
+}
+
+// ready reports whether no check fails.
+func (h *health) ready() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, fails := range h.failing {
+		if fails {
+			return false
+		}
+	}
+	return true
 }
 
 // watch adds a part that is asked what is wrong with it.

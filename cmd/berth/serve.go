@@ -28,7 +28,6 @@ import (
 )
 
 const (
-	reapInterval = time.Hour
 	// keptUploads is how many uploads wait in memory for their next request,
 	// and saveInterval how long they do before they are made durable. One on its
 	// way to an object store waits with up to 8 MiB of it.
@@ -245,7 +244,7 @@ func (r *running) serverOptions() server.Options {
 		ReadOnly:       func() bool { return c.Storage.Maintenance.ReadOnly.Enabled },
 		MaxCatalog:     c.Catalog.MaxEntries,
 		MaxTags:        c.Tags.MaxTags,
-		Health:         func(context.Context) (bool, []string) { return true, r.health.degraded() },
+		Health:         func(context.Context) (bool, []string) { return r.health.ready(), r.health.degraded() },
 		Refused:        r.refused,
 		Meter:          r.space.meter(r.metrics),
 		Metrics:        r.metrics.handler(),
@@ -300,6 +299,9 @@ func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.core.robots.Run(ctx) })
 	r.work.Go(func() { r.core.sessions.Run(ctx) })
 	r.work.Go(func() { r.reap(ctx) })
+	for _, c := range r.healthChecks() {
+		r.work.Go(func() { c.run(ctx, &r.health, r.log) })
+	}
 	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
 	r.work.Go(func() { r.core.trust.Run(ctx) })
@@ -327,23 +329,6 @@ func (r *running) saveUploads(ctx context.Context) {
 		}
 		if err := r.core.registry.SaveUploads(ctx, saveInterval); err != nil && ctx.Err() == nil {
 			r.log.Error("save idle uploads", "error", err)
-		}
-	}
-}
-
-func (r *running) reap(ctx context.Context) {
-	tick := time.NewTicker(reapInterval)
-	defer tick.Stop()
-	for {
-		if n, err := r.core.registry.ReapUploads(ctx); err != nil && ctx.Err() == nil {
-			r.log.Error("reap idle uploads", "error", err)
-		} else if n > 0 {
-			r.log.Info("reaped idle uploads", "count", n)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }
