@@ -13,6 +13,7 @@
 //	job          what one node at a time does now and then
 //	registry     what a registry can do, as interfaces
 //	blob         where bytes live, as an interface
+//	layout       Distribution's files: their paths, and what stands in them
 //	auth         who: identities, credentials, the verifier in front of all backends
 //	audit        what was done, kept
 //	access       may they: rules, decisions, explanations
