@@ -44,7 +44,8 @@ func (g *guard) Manifest(ctx context.Context, repo oci.Name, ref oci.Reference) 
 	return g.reg.Manifest(ctx, repo, ref)
 }
 
-// A closed Content is described, and not read.
+// A closed Content is described, and not read: it may be asked whether it is
+// there.
 type closed struct {
 	content registry.Content
 	refusal error
@@ -52,7 +53,12 @@ type closed struct {
 
 func (c *closed) Descriptor() oci.Descriptor { return c.content.Descriptor() }
 
-func (c *closed) Open(context.Context, int64, int64) (io.ReadCloser, error) { return nil, c.refusal }
+func (c *closed) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	if n == 0 {
+		return c.content.Open(ctx, off, 0)
+	}
+	return nil, c.refusal
+}
 
 func (c *closed) File() (*os.File, bool) { return nil, false }
 

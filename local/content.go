@@ -25,6 +25,9 @@ type blobContent struct {
 	object blob.Object
 	whole  bool
 	stamp  bool // the row has still to be given the stamp of the object
+	// recalled: nobody has looked whether the bytes are there. Reading them finds
+	// out.
+	recalled bool
 }
 
 func (c *blobContent) Descriptor() oci.Descriptor { return describeBlob(c.row) }
@@ -33,15 +36,41 @@ func describeBlob(b meta.Blob) oci.Descriptor {
 	return oci.Descriptor{MediaType: oci.MediaTypeOctetStream, Digest: b.Digest, Size: b.Size}
 }
 
-// Open implements registry.Content. What has to be checked is checked on its
-// way; a part of it only after all of it was read once.
+// Open implements registry.Content.
 func (c *blobContent) Open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
-	if !c.whole && (off != 0 || n >= 0 && n != c.row.Size) {
+	rc, err := c.open(ctx, off, n)
+	if c.recalled && (errors.Is(err, blob.ErrNotExist) || errors.Is(err, blob.ErrChanged)) {
+		if err := c.look(ctx); err != nil {
+			return nil, err
+		}
+		return c.open(ctx, off, n)
+	}
+	return rc, err
+}
+
+// look opens what was recalled, and is not what it was.
+func (c *blobContent) look(ctx context.Context) error {
+	now, err := c.r.openBlob(ctx, c.row)
+	if errors.Is(err, errDamaged) {
+		return noBlob()
+	}
+	if err != nil {
+		return err
+	}
+	err = c.object.Close()
+	*c = *now
+	return err
+}
+
+// open opens the bytes. What has to be checked is checked on its way; a part of
+// it only after all of it was read once, and no bytes not at all.
+func (c *blobContent) open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
+	if !c.whole && n != 0 && (off != 0 || n >= 0 && n != c.row.Size) {
 		if err := c.verify(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if !c.whole {
+	if !c.whole && n != 0 {
 		return c.verifier(ctx)
 	}
 	rc, err := c.object.Range(ctx, off, n)
@@ -77,10 +106,21 @@ func (c *blobContent) File() (*os.File, bool) {
 	return c.object.File()
 }
 
-// URL implements registry.Content. What has to be checked has no address.
+// URL implements registry.Content. What has to be checked has no address; the rest
+// has one once it is known to be there.
 func (c *blobContent) URL(ctx context.Context) (string, error) {
 	lifetime := c.r.o.URLLifetime
-	if lifetime == 0 || !c.whole {
+	if lifetime == 0 {
+		return "", nil
+	}
+	if c.recalled {
+		rc, err := c.Open(ctx, 0, 0)
+		if err != nil {
+			return "", err
+		}
+		rc.Close()
+	}
+	if !c.whole {
 		return "", nil
 	}
 	return c.r.store.URL(ctx, c.row.Key, lifetime)

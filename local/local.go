@@ -65,6 +65,7 @@ const (
 // A Registry is a registry.Registry. It starts no goroutines and needs no Close.
 type Registry struct {
 	store blob.Store
+	far   blob.Recaller // the store, where a look at it takes time; else nil
 	db    *meta.DB
 	o     Options
 
@@ -138,6 +139,7 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 		starting:  make(map[string]int),
 		kept:      make(map[string]*upload),
 	}
+	r.far, _ = store.(blob.Recaller)
 	if err := r.checkInstance(ctx); err != nil {
 		return nil, err
 	}
@@ -167,10 +169,16 @@ func (r *Registry) newKey() (string, error) {
 	return blobs + s[:2] + "/" + s[2:], nil
 }
 
-// storage adds the code that a client is told to an error of a full disk.
+// storage adds the code that a client is told to an error of a store that is
+// full, that does not take so large a blob, or that an upload is lost in.
 func storage(err error) error {
-	if errors.Is(err, blob.ErrNoSpace) || errors.Is(err, meta.ErrNoSpace) {
+	switch {
+	case errors.Is(err, blob.ErrNoSpace), errors.Is(err, meta.ErrNoSpace):
 		return fmt.Errorf("%w: %w", oci.Errorf(oci.InsufficientStorage, "the registry is full"), err)
+	case errors.Is(err, blob.ErrTooLarge):
+		return fmt.Errorf("%w: %w", oci.Errorf(oci.SizeInvalid, "the blob is larger than the registry can store"), err)
+	case errors.Is(err, blob.ErrStale):
+		return fmt.Errorf("%w: %w", unknownUpload(), err)
 	}
 	return err
 }

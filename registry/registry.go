@@ -42,9 +42,10 @@ type Content interface {
 	io.Closer
 	// Descriptor returns the media type, digest and size.
 	Descriptor() oci.Descriptor
-	// Open returns n bytes from off; n < 0 means all from off. Where the bytes
-	// on their way turn out not to be those of the digest, the reader ends with
-	// an error before its last byte.
+	// Open returns n bytes from off; n < 0 means all from off, and 0 asks whether
+	// the bytes are there. Where those on their way turn out not to be those of
+	// the digest, the reader ends with an error before its last byte.
+	// Errors: oci.BlobUnknown, where a store has lost them.
 	Open(ctx context.Context, off, n int64) (io.ReadCloser, error)
 	// File returns the file that holds exactly the content, verified, at its
 	// start, where there is one: the kernel can send it. It belongs to the

@@ -68,6 +68,9 @@ func (s *Server) answerWithout(x *exchange, c registry.Content, mediaType string
 	d := c.Descriptor()
 	unchanged := matches(x.r.Header["If-None-Match"], etag(d.Digest))
 	if x.r.Method == http.MethodHead || unchanged {
+		if err := isThere(x.r.Context(), c); err != nil {
+			return false, err
+		}
 		s.contentHeaders(x, c, mediaType)
 		if unchanged {
 			x.w.WriteHeader(http.StatusNotModified)
@@ -99,7 +102,9 @@ func (s *Server) answerWithout(x *exchange, c registry.Content, mediaType string
 
 // stream answers with content that is no file.
 func (s *Server) stream(x *exchange, c registry.Content, mediaType string) error {
-	body := &seeker{ctx: x.r.Context(), content: c, size: c.Descriptor().Size}
+	size := c.Descriptor().Size
+	body := &seeker{ctx: x.r.Context(), content: c, size: size}
+	body.at, body.end = only(x.r.Header.Get("Range"), size)
 	defer body.close()
 	if err := body.open(); err != nil {
 		return err
@@ -111,6 +116,15 @@ func (s *Server) stream(x *exchange, c registry.Content, mediaType string) error
 		s.send(x, body, body.size)
 	}
 	return body.failure
+}
+
+// isThere returns an error unless the bytes of c can be read.
+func isThere(ctx context.Context, c registry.Content) error {
+	rc, err := c.Open(ctx, 0, 0)
+	if err != nil {
+		return fmt.Errorf("open content: %w", err)
+	}
+	return rc.Close()
 }
 
 // conditional reports whether a request is for a part of the content, or for
@@ -198,6 +212,26 @@ func satisfiable(s string, size int64) bool {
 	return some
 }
 
+// only returns where the bytes begin and end that a Range, which is satisfiable,
+// asks for: all, unless it is one range.
+func only(s string, size int64) (first, end int64) {
+	a, b, one := strings.Cut(strings.TrimPrefix(s, "bytes="), "-")
+	if !one || strings.Contains(b, ",") {
+		return 0, size
+	}
+	first, err1 := position(strings.Trim(a, " 	"))
+	last, err2 := position(strings.Trim(b, " 	"))
+	switch {
+	case err1 != nil || err2 != nil:
+		return 0, size
+	case strings.Trim(a, " 	") == "": // so many from the end
+		return size - min(last, size), size
+	case strings.Trim(b, " 	") == "":
+		return first, size
+	}
+	return first, min(last, size-1) + 1
+}
+
 // position parses a place in content: digits and nothing else. Nothing is 0.
 func position(s string) (int64, error) {
 	if s == "" {
@@ -213,20 +247,26 @@ type seeker struct {
 	ctx     context.Context
 	content registry.Content
 	size    int64
+	end     int64         // of what is likely to be read
 	at      int64         // where the next Read is to read
 	body    io.ReadCloser // nil when there is none
 	bodyAt  int64         // where body reads
+	bodyEnd int64         // where it ends
 	failure error
 }
 
 // open opens the content at the position of the next Read.
 func (s *seeker) open() error {
 	s.close()
-	body, err := s.content.Open(s.ctx, s.at, -1)
+	end := s.end
+	if s.at >= end {
+		end = s.size
+	}
+	body, err := s.content.Open(s.ctx, s.at, end-s.at)
 	if err != nil {
 		return fmt.Errorf("open content: %w", err)
 	}
-	s.body, s.bodyAt = body, s.at
+	s.body, s.bodyAt, s.bodyEnd = body, s.at, end
 	return nil
 }
 
@@ -248,10 +288,13 @@ func (s *seeker) Read(p []byte) (int, error) {
 	s.at += int64(n)
 	s.bodyAt = s.at
 	switch {
-	case err == io.EOF && s.at < s.size:
+	case err == io.EOF && s.at < s.bodyEnd:
 		s.failure = fmt.Errorf("read content: %w", io.ErrUnexpectedEOF)
 	case err != nil && err != io.EOF:
 		s.failure = fmt.Errorf("read content: %w", err)
+	case s.at == s.bodyEnd && s.at < s.size:
+		s.close()
+		return n, nil
 	default:
 		return n, err
 	}

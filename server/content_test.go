@@ -140,6 +140,28 @@ func TestContentHeaders(t *testing.T) {
 	}
 }
 
+// TestOpenedOnce: content that is no file is opened once, for the bytes that are
+// asked for, and not at all where none are.
+func TestOpenedOnce(t *testing.T) {
+	f := newFixture(t)
+	d := f.reg.addBlob("docs", []byte("0123456789"))
+	for header, want := range map[string]string{
+		"X-None: ": "[0+10]", "Range: bytes=2-4": "[2+3]", "Range: bytes=7-": "[7+3]", "Range: bytes=-4": "[6+4]",
+		"Range: bytes=0-99": "[0+10]", "Range: bytes= 2-4": "[2+3]", "Range: bytes=-99": "[0+10]", "If-Match: \"sha256:0\"": "[0+10]",
+	} {
+		f.reg.opened = nil
+		f.do(get, "/v2/docs/blobs/"+string(d), "", header)
+		if got := fmt.Sprint(f.reg.opened); got != want {
+			t.Errorf("%s: opened %s, want %s", header, got, want)
+		}
+	}
+	f.reg.opened = nil
+	f.do(head, "/v2/docs/blobs/"+string(d), "")
+	if got := fmt.Sprint(f.reg.opened); got != "[0+0]" {
+		t.Errorf("HEAD: opened %s, want [0+0]", got)
+	}
+}
+
 // TestBrokenContent: bytes that turn out to be wrong on their way never arrive
 // as a complete answer.
 func TestBrokenContent(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -26,7 +27,8 @@ type memory struct {
 	// files, when set, gives each blob a file in that folder; otherwise content
 	// is read through Open, which ends with broken, when set, before its end.
 	files  string
-	short  int // bytes that each file lacks
+	short  int      // bytes that each file lacks
+	opened []string // what was asked of Open
 	broken error
 	fail   error // what every call returns, when set
 	rule   error // what every push of a manifest and every mount returns, when set
@@ -118,7 +120,7 @@ func (m *memory) Manifest(_ context.Context, name oci.Name, ref oci.Reference) (
 }
 
 func (m *memory) content(d oci.Descriptor, data []byte) (registry.Content, error) {
-	c := &memoryContent{d: d, data: data, broken: m.broken}
+	c := &memoryContent{m: m, d: d, data: data, broken: m.broken}
 	if m.files == "" {
 		return c, nil
 	}
@@ -132,6 +134,7 @@ func (m *memory) content(d oci.Descriptor, data []byte) (registry.Content, error
 }
 
 type memoryContent struct {
+	m      *memory
 	d      oci.Descriptor
 	data   []byte
 	file   *os.File
@@ -150,6 +153,9 @@ func (c *memoryContent) Close() error {
 }
 
 func (c *memoryContent) Open(_ context.Context, off, n int64) (io.ReadCloser, error) {
+	c.m.mu.Lock()
+	c.m.opened = append(c.m.opened, fmt.Sprintf("%d+%d", off, n))
+	c.m.mu.Unlock()
 	data := c.data[off:]
 	if n >= 0 {
 		data = data[:n]
