@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	"berth/blob"
 	"berth/blob/memory"
+	"berth/meta"
 	"berth/oci"
 )
 
@@ -149,5 +151,20 @@ func TestURL(t *testing.T) {
 	want := "https://store.example.org/" + row(t, r, d).Key + "?for=1m0s"
 	if url, err := urlOf(t, r, d); url != want || err != nil {
 		t.Errorf("the address is %q, %v; want %q", url, err, want)
+	}
+}
+
+// TestStorage: what a client is told of an error of the store.
+func TestStorage(t *testing.T) {
+	for err, want := range map[error]error{
+		blob.ErrNoSpace: oci.InsufficientStorage, meta.ErrNoSpace: oci.InsufficientStorage,
+		blob.ErrTooLarge: oci.SizeInvalid, blob.ErrStale: oci.BlobUploadUnknown,
+	} {
+		if got := storage(fmt.Errorf("write: %w", err)); !errors.Is(got, want) || !errors.Is(got, err) {
+			t.Errorf("%v becomes %v, want %v", err, got, want)
+		}
+	}
+	if got := storage(io.ErrUnexpectedEOF); got != io.ErrUnexpectedEOF {
+		t.Errorf("a failure of the store becomes %v", got)
 	}
 }

@@ -3,21 +3,25 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"berth/blob"
 	"berth/blob/disk"
 	"berth/blob/memory"
+	"berth/blob/s3"
 	"berth/meta"
 	"berth/registry"
 	"berth/registry/registrytest"
 	"berth/test/postgres"
+	"berth/test/versity"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(sharedPostgres.Main(m)) }
@@ -34,6 +38,30 @@ func TestRegistryInMemory(t *testing.T) {
 func TestRegistryOnDisk(t *testing.T) {
 	registrytest.Run(t, func(t *testing.T) registry.Registry {
 		return openRegistry(t, openDisk(t, t.TempDir()), openDB(t), Options{})
+	})
+}
+
+// TestRegistryInBucket: what is far away has the same rules.
+func TestRegistryInBucket(t *testing.T) {
+	server := versity.Start(t)
+	buckets := 0
+	registrytest.Run(t, func(t *testing.T) registry.Registry {
+		buckets++
+		name := fmt.Sprintf("berth-%d", buckets)
+		server.NewBucket(name)
+		s, err := s3.Open(t.Context(), s3.Options{
+			Bucket: name, Endpoint: server.Endpoint, PathStyle: true, AccessKey: versity.AccessKey, SecretKey: versity.SecretKey,
+			Log: slog.New(slog.DiscardHandler),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return openRegistry(t, s, openDB(t), Options{KeptUploads: buckets % 2, URLLifetime: time.Minute})
 	})
 }
 

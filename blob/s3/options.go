@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -25,8 +28,9 @@ import (
 const MinPart = 5 << 20
 
 const (
-	attempts     = 5 // of each request, while it may still come off
-	maxPause     = 5 * time.Second
+	attempts     = 7 // of each request, while it may still come off: some seconds
+	firstPause   = 200 * time.Millisecond
+	longestPause = 5 * time.Second
 	defaultPlace = "us-east-1" // the region that stores call themselves which have none
 )
 
@@ -68,25 +72,41 @@ type Options struct {
 	Log          *slog.Logger // slog.Default()
 	// Transport sends requests, unless it is nil.
 	Transport http.RoundTripper
+	maxPause  time.Duration // the longest between two attempts
 }
 
-// check fills in what is left open.
-func (o *Options) check() error {
+// Check says what is wrong, in the words of Distribution's parameters, and fills
+// in what is left open.
+func (o *Options) Check() error {
 	switch {
 	case o.Bucket == "":
-		return errors.New("the bucket has no name")
+		return errors.New("no bucket is named")
 	case (o.AccessKey == "") != (o.SecretKey == ""):
-		return errors.New("the access key and the secret key go together")
+		return errors.New("accesskey and secretkey go together")
 	case o.KeyID != "" && !o.Encrypt:
-		return errors.New("a key ID is of no use without encryption")
+		return errors.New("keyid is of no use without encrypt: true")
 	case o.PartSize != 0 && (o.PartSize < MinPart || o.PartSize > bucket.MaxPart):
-		return fmt.Errorf("parts have %d to %d bytes", MinPart, bucket.MaxPart)
+		return fmt.Errorf("chunksize must be from %d to %d", MinPart, bucket.MaxPart)
+	case o.Endpoint != "" && o.Accelerate:
+		return errors.New("accelerate is for Amazon's endpoints, and regionendpoint names another one")
+	}
+	for key, endpoint := range map[string]string{"regionendpoint": o.Endpoint, "redirectendpoint": o.RedirectEndpoint} {
+		if endpoint == "" {
+			continue
+		}
+		u, err := url.Parse(*o.address(endpoint))
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https" {
+			return fmt.Errorf("%s must be an address such as https://store.example.org:9000", key)
+		}
 	}
 	if o.PartSize == 0 {
 		o.PartSize = bucket.MaxPart
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
+	}
+	if o.maxPause == 0 {
+		o.maxPause = longestPause
 	}
 	if o.Region == "" && o.Endpoint != "" {
 		o.Region = defaultPlace
@@ -113,7 +133,11 @@ func (o *Options) address(endpoint string) *string {
 func (o *Options) config(ctx context.Context) (aws.Config, error) {
 	load := []func(*config.LoadOptions) error{
 		config.WithRetryer(func() aws.Retryer {
-			return retry.NewStandard(func(r *retry.StandardOptions) { r.MaxAttempts, r.MaxBackoff = attempts, maxPause })
+			return retry.NewStandard(func(r *retry.StandardOptions) {
+				// What one request may cost is bounded; that others have failed is
+				// no reason to give up sooner.
+				r.MaxAttempts, r.Backoff, r.RateLimiter = attempts, retry.BackoffDelayerFunc(o.pause), ratelimit.None
+			})
 		}),
 		// Many stores know no checksums but Amazon's oldest.
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
@@ -137,6 +161,12 @@ func (o *Options) config(ctx context.Context) (aws.Config, error) {
 		err = errors.New("no region is given, and neither the environment nor the machine names one")
 	}
 	return cfg, err
+}
+
+// pause returns how long to wait after so many attempts: half of it is chance.
+func (o *Options) pause(attempt int, _ error) (time.Duration, error) {
+	half := min(firstPause<<attempt, o.maxPause) / 2
+	return half + rand.N(half), nil
 }
 
 // transport has cfg send requests with a transport that also knows what was

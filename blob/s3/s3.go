@@ -40,7 +40,7 @@ type Store struct {
 // Open returns the Store over a bucket, which must answer. The Store must be
 // closed.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("open bucket: %w", err)
 	}
 	cfg, err := o.config(ctx)
@@ -99,7 +99,10 @@ const probeName = "berth-probe!"
 func (d *driver) probe(ctx context.Context, prefix string) error {
 	// Whoever may not list is told of missing objects that he may not read them.
 	_, err := d.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &d.o.Bucket, Prefix: &prefix, MaxKeys: aws.Int32(1)})
-	if err != nil {
+	switch {
+	case statusOf(err) == http.StatusMovedPermanently:
+		return fmt.Errorf("it is in another region: name that: %w", err)
+	case err != nil:
 		return fmt.Errorf("it must be there, and its objects be listed: %w", err)
 	}
 	name := prefix + probeName

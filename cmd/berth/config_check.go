@@ -247,6 +247,9 @@ func (c *Config) warnings() (warnings []string) {
 	if p := c.Storage.Maintenance.UploadPurging; p != nil && !*p.Enabled {
 		warnings = append(warnings, "storage.maintenance.uploadpurging is off: uploads that nobody goes on with stay for good")
 	}
+	if s, key := c.s3(); s != nil {
+		warnings = append(warnings, s.warnings(key)...)
+	}
 	if g := c.Storage.GCS; g != nil {
 		warnings = append(warnings, g.warnings()...)
 	}

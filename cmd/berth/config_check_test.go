@@ -101,9 +101,6 @@ func TestFaultsHideValues(t *testing.T) {
 func TestRefused(t *testing.T) {
 	const later, never = "not available yet", "berth will not have this"
 	for _, tt := range []struct{ text, key, want string }{
-		{"{storage: s3" + beside + "}", "storage.s3", later},
-		{"{storage: {s3: {bucket: b}}" + beside + "}", "storage.s3", later},
-		{"{storage: {s3aws: {bucket: b}}" + beside + "}", "storage.s3aws", later},
 		{"storage: {swift: {anything: goes}}", "storage.swift", never},
 		{"storage: {oss: }", "storage.oss", never},
 		{"auth: silly", "auth.silly", never},

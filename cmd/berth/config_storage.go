@@ -2,16 +2,14 @@ package main
 
 import (
 	"strings"
-
-	"berth/auth"
 )
 
 // storageConfig is the section storage: one driver, and what goes for all.
 type storageConfig struct {
 	Filesystem *filesystemConfig `yaml:"filesystem,omitempty"`
 	Inmemory   *struct{}         `yaml:"inmemory,omitempty"`
-	S3         *s3Config         `yaml:"s3,omitempty" config:"later"`
-	S3AWS      *s3Config         `yaml:"s3aws,omitempty" config:"later"`
+	S3         *s3Config         `yaml:"s3,omitempty"`
+	S3AWS      *s3Config         `yaml:"s3aws,omitempty"`
 	GCS        *gcsConfig        `yaml:"gcs,omitempty"`
 	Azure      *azureConfig      `yaml:"azure,omitempty"`
 	Swift      *anyConfig        `yaml:"swift,omitempty" config:"never"`
@@ -53,37 +51,6 @@ type filesystemConfig struct {
 // anyConfig is a section whose keys are not looked at.
 type anyConfig map[string]any
 
-// s3Config has the parameters of Distribution's driver s3.
-type s3Config struct {
-	AccessKey                   auth.Secret `yaml:"accesskey,omitempty"`
-	SecretKey                   auth.Secret `yaml:"secretkey,omitempty"`
-	SessionToken                auth.Secret `yaml:"sessiontoken,omitempty"`
-	Region                      string      `yaml:"region,omitempty"`
-	RegionEndpoint              string      `yaml:"regionendpoint,omitempty"`
-	RedirectEndpoint            string      `yaml:"redirectendpoint,omitempty"`
-	ForcePathStyle              *bool       `yaml:"forcepathstyle,omitempty"`
-	Bucket                      string      `yaml:"bucket,omitempty"`
-	Encrypt                     bool        `yaml:"encrypt,omitempty"`
-	KeyID                       string      `yaml:"keyid,omitempty"`
-	Secure                      *bool       `yaml:"secure,omitempty"`
-	SkipVerify                  bool        `yaml:"skipverify,omitempty"`
-	V4Auth                      *bool       `yaml:"v4auth,omitempty"`
-	ChunkSize                   int64       `yaml:"chunksize,omitempty"`
-	MultipartCopyChunkSize      int64       `yaml:"multipartcopychunksize,omitempty"`
-	MultipartCopyMaxConcurrency int64       `yaml:"multipartcopymaxconcurrency,omitempty"`
-	MultipartCopyThresholdSize  int64       `yaml:"multipartcopythresholdsize,omitempty"`
-	RootDirectory               string      `yaml:"rootdirectory,omitempty"`
-	StorageClass                string      `yaml:"storageclass,omitempty"`
-	ObjectACL                   string      `yaml:"objectacl,omitempty"`
-	UserAgent                   string      `yaml:"useragent,omitempty"`
-	UseDualStack                bool        `yaml:"usedualstack,omitempty"`
-	Accelerate                  bool        `yaml:"accelerate,omitempty"`
-	UseFIPSEndpoint             bool        `yaml:"usefipsendpoint,omitempty"`
-	LogLevel                    string      `yaml:"loglevel,omitempty"`
-	LogS3APIRequests            bool        `yaml:"logs3apirequests,omitempty"`
-	LogS3APIResponseHeaders     any         `yaml:"logs3apiresponseheaders,omitempty"`
-}
-
 // storageDriver names the driver.
 func (c *Config) storageDriver() string {
 	switch s := c.Storage; {
@@ -105,6 +72,14 @@ func (c *Config) isRemote() bool {
 	return driver != "inmemory" && driver != "filesystem"
 }
 
+// dataKey names the key that says where the lock and the local socket are.
+func (c *Config) dataKey() string {
+	if c.isRemote() {
+		return "metadata.sqlite.path"
+	}
+	return "storage.filesystem.rootdirectory"
+}
+
 // checkStorage checks what goes for the drivers.
 func (c *Config) checkStorage(add func(path, format string, args ...any)) {
 	if given := c.driversGiven(); len(given) > 1 {
@@ -113,6 +88,9 @@ func (c *Config) checkStorage(add func(path, format string, args ...any)) {
 	}
 	if c.isRemote() && c.Metadata.SQLite.Path == "" && c.Metadata.Postgres == nil {
 		add("storage", "%s keeps no metadata: name a file of this machine's in metadata.sqlite.path, or a database in metadata.postgres", c.storageDriver())
+	}
+	if s, key := c.s3(); s != nil {
+		s.check(key, add)
 	}
 	if g := c.Storage.GCS; g != nil {
 		g.check(add)

@@ -28,6 +28,7 @@ import (
 	"berth/blob/disk"
 	"berth/blob/gcs"
 	"berth/blob/memory"
+	"berth/blob/s3"
 	"berth/local"
 	"berth/meta"
 )
@@ -40,7 +41,10 @@ type core struct {
 	lock     *os.File
 	db       *meta.DB
 	registry *local.Registry
-	closers  []func() error
+	// storeDegraded says what is wrong with the blob store; nil where it cannot
+	// tell.
+	storeDegraded func() string
+	closers       []func() error
 	// hashWorker makes processes that hash passwords; nil in a command that
 	// hashes one.
 	hashWorker func() *exec.Cmd
@@ -126,6 +130,9 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 		return err
 	}
 	c.closers = append(c.closers, closeStore)
+	if s, ok := store.(interface{ Degraded() string }); ok {
+		c.storeDegraded = s.Degraded
+	}
 	if err := c.openMetadata(ctx, cfg, database); err != nil {
 		return err
 	}
@@ -168,6 +175,13 @@ func openStore(ctx context.Context, cfg *Config, log *slog.Logger) (store blob.S
 		return store, store.Close, nil
 	case "inmemory":
 		return memory.New(), nothing, nil
+	case "s3":
+		section, _ := cfg.s3()
+		s, err := s3.Open(ctx, section.options(log))
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Close, nil
 	case "gcs":
 		o, err := cfg.Storage.GCS.open(log)
 		if err == nil {

@@ -187,7 +187,7 @@ func TestEnvironmentDrivers(t *testing.T) {
 	}{
 		{[]string{"REGISTRY_STORAGE_INMEMORY="}, "inmemory", true},
 		{[]string{"REGISTRY_STORAGE_INMEMORY={}"}, "inmemory", true},
-		{[]string{"REGISTRY_STORAGE_S3_BUCKET=b"}, "$REGISTRY_STORAGE_S3_BUCKET: storage.s3: not available yet", true},
+		{[]string{"REGISTRY_STORAGE_S3_BUCKET=b"}, "storage: s3 keeps no metadata", true},
 		{[]string{"REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS=50"}, "filesystem", false},
 		{[]string{"REGISTRY_STORAGE_FILESYSTEM_MAXTHREADS=50", "REGISTRY_STORAGE_INMEMORY={}"}, "more than one driver: filesystem, inmemory", false},
 		{[]string{"REGISTRY_STORAGE_S3_CHUNKSIZE=many"}, "filesystem", true},

@@ -73,7 +73,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	}
 	core, err := openCore(ctx, cfg, log, newHashWorker)
 	if errors.Is(err, errLocked) {
-		return fmt.Errorf("%w: stop it, or name another storage.filesystem.rootdirectory", err)
+		return fmt.Errorf("%w: stop it, or name another %s", err, cfg.dataKey())
 	}
 	if err != nil {
 		return err
@@ -117,6 +117,9 @@ func (r *running) run(ctx context.Context) error {
 	defer r.work.Wait()
 	defer stop()
 	r.health.watch("storage", r.space.degraded)
+	if degraded := r.core.storeDegraded; degraded != nil {
+		r.health.watch("storage."+r.cfg.storageDriver(), degraded)
+	}
 	r.health.watch("metadata", r.core.db.Degraded)
 	if r.core.htpasswd != nil {
 		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)

@@ -16,11 +16,12 @@ import (
 
 	"berth/test/azurite"
 	"berth/test/gcs"
+	"berth/test/versity"
 )
 
 // clouds prepare a folder for berth with an object store, and return what the
 // environment has to say.
-var clouds = map[string]func(*testing.T, string) []string{"gcs": prepareGCS, "azure": prepareAzure}
+var clouds = map[string]func(*testing.T, string) []string{"s3": prepareS3, "gcs": prepareGCS, "azure": prepareAzure}
 
 // serveCloud runs berth in a folder that was prepared.
 func serveCloud(t *testing.T, name, dir string, env ...string) *server {
@@ -55,6 +56,16 @@ func TestCloud(t *testing.T) {
 			}
 		})
 	}
+}
+
+// prepareS3 starts a store that speaks S3.
+func prepareS3(t *testing.T, dir string) []string {
+	s := versity.Start(t)
+	s.NewBucket("berth")
+	if err := prepare(dir, "s3.yml", "$ACCESSKEY", versity.AccessKey, "$SECRETKEY", versity.SecretKey, "$ENDPOINT", s.Endpoint); err != nil {
+		t.Fatal(err)
+	}
+	return nil
 }
 
 // prepareGCS starts a Google Cloud Storage and returns what berth has to know.
