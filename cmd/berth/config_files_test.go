@@ -17,13 +17,22 @@ import (
 // without crl_extensions.
 func firstVersion(t *testing.T, a *authority.Authority) string {
 	t.Helper()
+	// RFC 5280, section 5.1, without a version.
+	type signed struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Issuer    pkix.RDNSequence
+		This      time.Time
+		Next      time.Time
+	}
 	algorithm := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 2}}
-	der, err := asn1.Marshal(pkix.CertificateList{
-		TBSCertList: pkix.TBSCertificateList{
-			Signature: algorithm, Issuer: a.Cert.Subject.ToRDNSequence(), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
-		},
-		SignatureAlgorithm: algorithm,
-		SignatureValue:     asn1.BitString{Bytes: []byte{0}, BitLength: 8},
+	der, err := asn1.Marshal(struct {
+		Signed    signed
+		Algorithm pkix.AlgorithmIdentifier
+		Value     asn1.BitString
+	}{
+		signed{algorithm, a.Cert.Subject.ToRDNSequence(), time.Now().UTC(), time.Now().UTC().Add(time.Hour)},
+		algorithm,
+		asn1.BitString{Bytes: []byte{0}, BitLength: 8},
 	})
 	if err != nil {
 		t.Fatal(err)
