@@ -25,6 +25,8 @@ type API interface {
 	Tokens
 	Decisions
 	registry.Mover
+	registry.Sweeper
+	Repositories
 }
 
 // Users manages the accounts that berth itself keeps. Changes hold from the
@@ -57,6 +59,14 @@ type Tokens interface {
 	AddToken(ctx context.Context, t NewToken) (auth.Secret, error)
 	// RevokeToken ends a login or a personal token. Errors: NotFound.
 	RevokeToken(ctx context.Context, id string) error
+}
+
+// Repositories manages what is stored.
+type Repositories interface {
+	// DeleteRepository removes a repository and all that was in it when the call
+	// began, first the tags. A call that was interrupted is gone on with by
+	// another. Errors: Invalid, NotFound.
+	DeleteRepository(ctx context.Context, name string) error
 }
 
 // Decisions explains what the rules say.

@@ -17,6 +17,9 @@ func (s *Service) changed(kind audit.Kind, target, detail string, err error) err
 		return err
 	}
 	e := audit.Event{Kind: kind, Result: audit.OK, User: byLocal, Method: audit.Local, Target: target, Reason: detail}
+	if kind == audit.DeleteRepository {
+		e.Repository, e.Target = target, ""
+	}
 	if err != nil {
 		e.Result, e.Reason = audit.Error, err.Error()
 		if errors.As(err, new(*Error)) {

@@ -66,6 +66,7 @@ func Handler(api API, log *slog.Logger) http.Handler {
 		"GET /api/v1/tokens":                        h.tokens,
 		"POST /api/v1/tokens":                       h.addToken,
 		"DELETE /api/v1/tokens/{id}":                h.revokeToken,
+		"DELETE /api/v1/repositories/{name...}":     h.deleteRepository,
 		"POST /api/v1/access/explain":               h.explain,
 		"POST /api/v1/access/explaintoken":          h.explainToken,
 		"GET /api/v1/access/refusals/{ref}":         h.explainRef,
@@ -74,6 +75,7 @@ func Handler(api API, log *slog.Logger) http.Handler {
 	}
 	mux.HandleFunc("POST /api/v1/import", h.serveTransfer(h.adopt))
 	mux.HandleFunc("POST /api/v1/export", h.serveTransfer(h.export))
+	mux.HandleFunc("POST /api/v1/gc", h.sweep)
 	return mux
 }
 

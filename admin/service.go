@@ -38,6 +38,8 @@ type Service struct {
 	Trust    *trust.Trust
 	Refusals *Refusals // nil where there is no server
 	Mover    registry.Mover
+	Sweeper  registry.Sweeper
+	Deleter  registry.Deleter
 	// Audit is told of every change; nil is nobody. Audited returns the refusal
 	// or the failed login of a reference from before; nil is none. Errors of
 	// the second: audit.ErrNotFound.

@@ -2,20 +2,14 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"berth/audit"
 	"berth/registry"
 )
-
-// progressEvery is how often a call that goes on tells how far it is.
-const progressEvery = 200 * time.Millisecond
 
 type adoptCall struct {
 	Verify bool `json:"verify,omitempty"`
@@ -71,39 +65,19 @@ func (h handler) export(r *http.Request, w registry.Watch) (registry.Transfer, e
 	return h.api.Export(r.Context(), registry.ExportOptions{Dir: c.Dir, Prune: c.Prune, Watch: w})
 }
 
-// serveTransfer answers a call that takes long with a line for each thing that it
-// has to tell. It ends when the client goes.
+// serveTransfer answers a call that takes long.
 func (h handler) serveTransfer(call func(*http.Request, registry.Watch) (registry.Transfer, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		w.Header().Set("Content-Type", "application/x-ndjson")
-		w.Header().Set("Cache-Control", "no-store")
-		var mu sync.Mutex
-		var told time.Time
-		send := func(l transferLine) {
-			mu.Lock()
-			defer mu.Unlock()
-			if l.Progress != nil {
-				if time.Since(told) < progressEvery {
-					return
-				}
-				told = time.Now()
-			}
-			h.encode(w, l)
-			if l.Finding == nil {
-				_ = http.NewResponseController(w).Flush() // a client that is gone ends the context
-			}
-		}
+		lines := h.lines(w, r)
 		t, err := call(r, registry.Watch{
-			Found:    func(f registry.Finding) { send(transferLine{Finding: &f}) },
-			Progress: func(t registry.Transfer) { send(transferLine{Progress: &t}) },
+			Found:    func(f registry.Finding) { lines.add(transferLine{Finding: &f}) },
+			Progress: func(t registry.Transfer) { lines.progress(transferLine{Progress: &t}) },
 		})
 		l := transferLine{Result: &t}
 		if err != nil {
-			h.log.Error("management call failed", "method", r.Method, "path", r.URL.Path, "error", err)
-			l.Error = err.Error()
+			l.Error = lines.failed(r, err)
 		}
-		send(l)
+		lines.send(l)
 	}
 }
 
@@ -119,25 +93,27 @@ func (c *Client) Export(ctx context.Context, o registry.ExportOptions) (registry
 
 // transfer makes a call that takes as long as it takes.
 func (c *Client) transfer(ctx context.Context, path string, body any, w registry.Watch) (registry.Transfer, error) {
-	resp, err := c.send(ctx, &http.Client{Transport: c.http.Transport}, http.MethodPost, path, body)
+	resp, err := c.send(ctx, c.patient(), http.MethodPost, path, body)
 	if err != nil {
 		return registry.Transfer{}, err
 	}
-	defer resp.Body.Close()
-	for lines := json.NewDecoder(resp.Body); ; {
-		var l transferLine
-		if err := lines.Decode(&l); err != nil {
-			return registry.Transfer{}, fmt.Errorf("the server has not told the end: %w", err)
-		}
+	var end transferLine
+	err = readLines(resp, func(l transferLine) bool {
 		switch {
-		case l.Error != "" && l.Result != nil:
-			return *l.Result, errors.New(l.Error)
-		case l.Result != nil:
-			return *l.Result, nil
 		case l.Finding != nil && w.Found != nil:
 			w.Found(*l.Finding)
 		case l.Progress != nil && w.Progress != nil:
 			w.Progress(*l.Progress)
+		case l.Result != nil:
+			end = l
 		}
+		return l.Result != nil
+	})
+	if err != nil {
+		return registry.Transfer{}, err
 	}
+	if end.Error != "" {
+		err = errors.New(end.Error)
+	}
+	return *end.Result, err
 }

@@ -45,9 +45,13 @@ const (
 	Config  Kind = "config"  // the configuration was read again
 	Dropped Kind = "dropped" // events were lost: Count of them
 
-	Import       Kind = "import" // data of Distribution were taken over
-	Export       Kind = "export" // all was written to a folder
-	DeleteBlob   Kind = "delete.blob"
+	Import           Kind = "import" // data of Distribution were taken over
+	Export           Kind = "export" // all was written to a folder
+	DeleteBlob       Kind = "delete.blob"
+	DeleteRepository Kind = "delete.repository"
+	Retention        Kind = "delete.retention" // a rule removed a tag or a manifest
+	Sweep            Kind = "gc"               // garbage was collected by hand
+
 	UserAdd      Kind = "user.add"
 	UserPassword Kind = "user.password"
 	UserDisable  Kind = "user.disable"
@@ -68,7 +72,7 @@ const (
 // Kinds returns all kinds of events, sorted.
 func Kinds() []Kind {
 	kinds := []Kind{
-		Login, Token, Refused, Push, Delete, DeleteBlob, Pull, Start, Stop, Rules, Config, Dropped, Import, Export,
+		Login, Token, Refused, Push, Delete, DeleteBlob, DeleteRepository, Retention, Sweep, Pull, Start, Stop, Rules, Config, Dropped, Import, Export,
 		UserAdd, UserPassword, UserDisable, UserEnable, UserGroups, UserRemove, TokenAdd, TokenRevoke,
 		RobotAdd, RobotSet, RobotDisable, RobotEnable, RobotRotate, RobotRevoke, RobotRemove,
 	}

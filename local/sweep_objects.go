@@ -87,7 +87,7 @@ func (s *sweep) lookAt(ctx context.Context, page []blob.Entry) error {
 	}
 	var known map[string]bool
 	err := s.r.db.View(ctx, func(tx *meta.Tx) (err error) {
-		known, err = tx.KnownKeys(keys)
+		known, err = knownKeys(tx, keys)
 		return err
 	})
 	if err != nil {
@@ -116,6 +116,28 @@ func (s *sweep) lookAt(ctx context.Context, page []blob.Entry) error {
 		}
 		return nil
 	})
+}
+
+// knownKeys returns which of the keys something names. Where Distribution keeps
+// its bytes that is the digest: an export into the same store has made a copy of
+// what is here under another key.
+func knownKeys(tx *meta.Tx, keys []string) (map[string]bool, error) {
+	known, err := tx.KnownKeys(keys)
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		f := layout.Parse(key)
+		if known[key] || f.Kind != layout.Blob {
+			continue
+		}
+		_, err := tx.Blob(f.Digest)
+		if err != nil && !errors.Is(err, meta.ErrNotExist) {
+			return nil, err
+		}
+		known[key] = err == nil
+	}
+	return known, nil
 }
 
 // expireUnknown gives up the objects that were unknown for long enough, and
@@ -163,7 +185,7 @@ func (s *sweep) expire(ctx context.Context, page []meta.Object) error {
 	var expired []meta.Object
 	decide := func(tx *meta.Tx) error {
 		expired = nil
-		known, err := tx.KnownKeys(keys)
+		known, err := knownKeys(tx, keys)
 		if err != nil {
 			return err
 		}

@@ -174,6 +174,30 @@ func TestSweepUnknownObjects(t *testing.T) {
 	}
 }
 
+// TestWhatWasExportedIntoTheSameStoreStays, as long as the registry has the blob.
+func TestWhatWasExportedIntoTheSameStoreStays(t *testing.T) {
+	r, c := swept(t)
+	push(t, r, repo, "l")
+	m := image(t, r, repo, "l")
+	putManifest(t, r, repo, m)
+	put(t, r.store, layout.BlobPath(digest("l")))
+	c.hours(1000)
+	o := SweepOptions{Aside: time.Nanosecond}
+	if got := sweepWith(t, r, o); got.Objects != 4 || got.Unknown != 0 {
+		t.Errorf("report %+v", got)
+	}
+	if err := r.DeleteManifest(t.Context(), repo, m.Digest); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		c.hours(31)
+		sweepWith(t, r, o)
+	}
+	if got := keys(t, r.store); len(got) != 0 {
+		t.Errorf("left: %q", got)
+	}
+}
+
 // TestAnUnknownObjectThatGetsAName is not unknown any more, however long it was.
 func TestAnUnknownObjectThatGetsAName(t *testing.T) {
 	r, c := swept(t)

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"time"
 
 	"berth/oci"
@@ -82,4 +83,12 @@ type Removal struct {
 	Digest     oci.Digest `json:"digest"`
 	Rule       int        `json:"rule,omitempty"` // from 1; 0 for a SweepRequest's Untagged
 	Reason     string     `json:"reason"`
+}
+
+// A Sweeper collects garbage.
+type Sweeper interface {
+	// Sweep removes what nothing needs, and tells progress, unless that is nil,
+	// how far it is; the sweep waits for it. What was done before an error is in
+	// the report.
+	Sweep(ctx context.Context, q SweepRequest, progress func(SweepProgress)) (SweepReport, error)
 }

@@ -79,6 +79,9 @@ vuln() {
 	govulncheck -db "$db" ./...
 }
 
+# sweep is the part of the campaign that needs nothing but Go, in short.
+sweep() { go run ./test/campaign -part sweep -rounds 2 -dir .cache/sweep; }
+
 oracle() { (cd test/oracle && go vet ./... && go test ./...); }
 
 bench() { (cd bench && go vet ./... && go test ./...); }
@@ -86,11 +89,11 @@ bench() { (cd bench && go vet ./... && go test ./...); }
 conformance() { go test -count=1 -timeout 10m -v -run '^TestConformance$' ./test/e2e; }
 
 if [ $# = 0 ]; then
-	set -- vet lint vuln build unit fuzz e2e oracle bench conformance
+	set -- vet lint vuln build unit fuzz e2e sweep oracle bench conformance
 fi
 for p in "$@"; do
 	case $p in
-	vet | lint | vuln | build | unit | fuzz | e2e | oracle | bench | conformance) part "$p" "$p" ;;
+	vet | lint | vuln | build | unit | fuzz | e2e | sweep | oracle | bench | conformance) part "$p" "$p" ;;
 	*)
 		echo "test/run.sh: there is no part $p" >&2
 		exit 2

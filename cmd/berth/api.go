@@ -53,9 +53,16 @@ func newClient(path string) *admin.Client {
 	})
 }
 
-// withMover calls do with what takes the data of cfg over and writes them out:
-// through the server that holds the data, or directly when none does.
-func withMover(cmd *cobra.Command, cfg *Config, adopting bool, do func(registry.Mover) error) (err error) {
+// stored is the part of the management that is about what is stored.
+type stored interface {
+	registry.Mover
+	registry.Sweeper
+	admin.Repositories
+}
+
+// withStored calls do with the management of what is stored in the data of cfg:
+// through the server that holds them, or directly when none does.
+func withStored(cmd *cobra.Command, cfg *Config, adopting bool, do func(stored) error) (err error) {
 	if cfg.storageDriver() == "inmemory" {
 		return errors.New("with storage.inmemory there is no data that a command could open")
 	}
@@ -76,7 +83,7 @@ func withMover(cmd *cobra.Command, cfg *Config, adopting bool, do func(registry.
 	if err := c.openAudit(cfg, log); err != nil {
 		return err
 	}
-	s := &admin.Service{Mover: c.registry}
+	s := &admin.Service{Mover: c.registry, Sweeper: newCollector(c, cfg, log), Deleter: c.registry}
 	if c.audit != nil {
 		s.Audit = c.audit.Record
 	}

@@ -42,7 +42,7 @@ func importData(cmd *cobra.Command, args []string, verify bool) error {
 		return err
 	}
 	report := transferReport{LeftOut: []registry.Finding{}}
-	err = withMover(cmd, cfg, true, func(m registry.Mover) (err error) {
+	err = withStored(cmd, cfg, true, func(m stored) (err error) {
 		show := newProgress(cmd)
 		defer show.end()
 		report.Transfer, err = m.Adopt(cmd.Context(), registry.AdoptOptions{Verify: verify, Watch: report.watch(show, "taken over")})
@@ -57,7 +57,7 @@ func exportData(cmd *cobra.Command, args []string, o registry.ExportOptions) err
 		return err
 	}
 	report := transferReport{LeftOut: []registry.Finding{}}
-	err = withMover(cmd, cfg, false, func(m registry.Mover) (err error) {
+	err = withStored(cmd, cfg, false, func(m stored) (err error) {
 		show := newProgress(cmd)
 		defer show.end()
 		o.Watch = report.watch(show, "written")

@@ -30,6 +30,9 @@ type Config struct {
 	AccessTests []accessTest `yaml:"accesstests,omitempty"`
 	Audit       auditConfig  `yaml:"audit"`
 	Mirrors     []any        `yaml:"mirrors,omitempty" config:"later"`
+	GC          gcConfig     `yaml:"gc"`
+	// Retention is what goes from repositories by itself.
+	Retention []retentionConfig `yaml:"retention,omitempty"`
 
 	Catalog struct {
 		MaxEntries int `yaml:"maxentries"`

@@ -81,6 +81,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Auth.Issuer.Service, "berth")
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
 	c.setAuditDefaults()
+	c.GC.setDefaults()
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
 		c.Catalog.MaxEntries = maxPage
 	}
@@ -139,6 +140,7 @@ func (c *Config) check(d *document) error {
 	c.checkAuth(add, d.at("auth.htpasswd") != nil)
 	c.checkLDAP(add)
 	c.checkAudit(add)
+	c.checkGC(add)
 	return errors.Join(errs...)
 }
 
@@ -260,5 +262,6 @@ func (c *Config) warnings() (warnings []string) {
 		warnings = append(warnings, "access without auth: nobody can log in, so only what anonymous may is allowed")
 	}
 	warnings = append(warnings, c.metadataWarnings()...)
+	warnings = append(warnings, c.gcWarnings()...)
 	return append(warnings, c.ldapWarnings()...)
 }

@@ -50,8 +50,9 @@ type core struct {
 	hashWorker func() *exec.Cmd
 	adopting   bool // data of Distribution are opened too
 
-	audit    *audit.Log // nil where none is kept
-	accounts *account.Accounts
+	audit     *audit.Log // nil where none is kept
+	collector *collector
+	accounts  *account.Accounts
 	// accountsOnly: there are no other users.
 	accountsOnly atomic.Bool
 	robots       *robot.Robots
@@ -102,6 +103,7 @@ func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	if err := c.openAudit(cfg, log); err != nil {
 		return err
 	}
+	c.collector = newCollector(c, cfg, log)
 	return c.openGate(ctx, cfg, log)
 }
 
@@ -198,7 +200,7 @@ func openStore(ctx context.Context, cfg *Config, log *slog.Logger) (store blob.S
 
 // registryOptions returns how the registry uses its store.
 func (c *Config) registryOptions(log *slog.Logger) local.Options {
-	o := local.Options{Log: log, KeptUploads: keptUploads}
+	o := local.Options{Log: log, KeptUploads: keptUploads, Grace: c.GC.Grace}
 	if p := c.Storage.Maintenance.UploadPurging; p != nil {
 		o.UploadIdle = p.Age
 	}
@@ -347,6 +349,8 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Policy:   c.policy.Load,
 		Lookup:   c.verifier.Lookup,
 		Mover:    c.registry,
+		Sweeper:  c.collector,
+		Deleter:  c.registry,
 		Resolve:  c.verifier.Resolve,
 		Trust:    c.trust,
 		Refusals: refusals,

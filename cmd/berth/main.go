@@ -106,6 +106,8 @@ func newRootCommand() *cobra.Command {
 		newImportCommand(),
 		newMigrateCommand(),
 		newExportCommand(),
+		newGCCommand(),
+		newRepoCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -127,7 +129,7 @@ func newRegistryCommand() *cobra.Command {
 	}
 	root.PersistentFlags().String("config", "", "configuration `FILE`")
 	root.Flags().BoolP("version", "v", false, "print the version")
-	root.AddCommand(newServeCommand(), later("garbage-collect", "Delete what no tag needs"))
+	root.AddCommand(newServeCommand(), newGarbageCollectCommand())
 	return root
 }
 
@@ -192,7 +194,6 @@ func newHelpCommand() *cobra.Command {
 func laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for _, c := range [][2]string{
-		{"gc", "Delete what no tag needs"},
 		{"scrub", "Verify all that is stored"},
 		{"backup", "Back up the metadata"},
 		{"restore", "Restore a backup"},

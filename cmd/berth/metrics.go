@@ -73,6 +73,10 @@ func (m *metrics) gauge(name, help string, value func() int) {
 		func() float64 { return float64(value()) }))
 }
 
+func (m *metrics) value(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
 func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }

@@ -104,6 +104,7 @@ func (r *running) tryReload(ctx context.Context) error {
 	fixed := r.core.htpasswd != nil || r.core.outside != nil || r.core.certificates != nil // until the next start
 	r.core.accountsOnly.Store(cfg.accountsOnly() && !fixed)
 	r.core.use(next)
+	r.core.collector.setRules(cfg)
 	r.ruling = cfg
 	r.level.Set(logLevel(string(cfg.Log.Level)))
 	for _, w := range warnings {
@@ -156,7 +157,7 @@ func dropsRules(old, next *Config) bool {
 // takes over.
 func withoutReloadable(cfg *Config) Config {
 	c := *cfg
-	c.Access, c.AccessTests = nil, nil
+	c.Access, c.AccessTests, c.Retention = nil, nil, nil
 	c.Auth.Groups, c.Auth.Trust, c.Auth.LDAP, c.Auth.OIDC = nil, nil, nil, nil
 	c.Log.Level = ""
 	return c

@@ -82,6 +82,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 		metrics: newMetrics(core.verifier.Stats), space: newSpace(core.disks...)}
 	r.metrics.gauge("berth_credentials_expiring", "Robots and personal tokens that expire within 14 days.", core.robots.Expiring)
 	r.watchAudit()
+	r.watchGC()
 	ballast := collectEvenly()
 	defer runtime.KeepAlive(ballast)
 	return errors.Join(r.run(ctx), core.close())
@@ -157,7 +158,8 @@ func (r *running) run(ctx context.Context) error {
 	}
 	r.log.Info("stopping", "drain", r.cfg.HTTP.DrainTimeout)
 	r.shutDown()
-	return r.core.registry.SaveUploads(context.WithoutCancel(ctx), 0)
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(r.core.registry.SaveUploads(ctx, 0), r.core.registry.WritePulls(ctx))
 }
 
 // listen opens every address. Nothing is accepted yet: what can go wrong goes
@@ -306,6 +308,10 @@ func (r *running) startWork(ctx context.Context) {
 		r.work.Go(func() { c.run(ctx, &r.health, r.log) })
 	}
 	r.work.Go(func() { r.saveUploads(ctx) })
+	r.work.Go(func() { r.writePulls(ctx) })
+	if *r.cfg.GC.Enabled {
+		r.work.Go(func() { r.core.collector.run(ctx) })
+	}
 	r.work.Go(func() { r.watchConfig(ctx) })
 	r.work.Go(func() { r.core.trust.Run(ctx) })
 	if r.core.outside != nil {
