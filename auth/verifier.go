@@ -42,6 +42,9 @@ type Options struct {
 	// WrongPerAccount (by account and address) and WrongPerAddress are how many
 	// wrong passwords there may be a minute; 10 and 50 when zero.
 	WrongPerAccount, WrongPerAddress int
+	// Current returns an error while it is not sure that the backends know what
+	// other nodes have changed. Nobody is let in then. Nil is always sure.
+	Current func() error
 	// Attempted is told of every Attempt; nil is nobody. It must be quick.
 	Attempted func(context.Context, Attempt)
 	Now       func() time.Time // time.Now when nil
@@ -55,6 +58,7 @@ type Verifier struct {
 	now      func() time.Time
 	secret   []byte // keys the hashes under which credentials are remembered
 	tell     func(context.Context, Attempt)
+	current  func() error
 
 	backends atomic.Pointer[[]Authenticator]
 	groups   atomic.Pointer[map[string][]string] // groups of a user, sorted
@@ -114,6 +118,9 @@ func NewVerifier(backends []Authenticator, o Options) *Verifier {
 	if o.Attempted == nil {
 		o.Attempted = func(context.Context, Attempt) {}
 	}
+	if o.Current == nil {
+		o.Current = func() error { return nil }
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -125,6 +132,7 @@ func NewVerifier(backends []Authenticator, o Options) *Verifier {
 		now:      o.Now,
 		secret:   secret,
 		tell:     o.Attempted,
+		current:  o.Current,
 		right:    otter.Must(&otter.Options[credentialKey, rightEntry]{MaximumSize: maxRemembered}),
 		wrong:    otter.Must(&otter.Options[credentialKey, wrongEntry]{MaximumSize: maxRemembered}),
 		owners:   otter.Must(&otter.Options[string, ownerEntry]{MaximumSize: maxRemembered}),
@@ -178,6 +186,9 @@ func (v *Verifier) Verify(ctx context.Context, c Credentials) (Identity, error) 
 	if c.User == "" && c.Password == "" {
 		return Identity{}, nil
 	}
+	if err := v.current(); err != nil {
+		return Identity{}, err
+	}
 	v.counts.attempts.Add(1)
 	id, remembered, err := v.verify(ctx, c)
 	if !remembered {
@@ -204,6 +215,9 @@ func (v *Verifier) Resolve(ctx context.Context, s Subject) (Identity, error) {
 	if s.Anonymous() {
 		return Identity{}, nil
 	}
+	if err := v.current(); err != nil {
+		return Identity{}, err
+	}
 	id, err := v.resolve(ctx, s)
 	if err != nil {
 		return Identity{}, err
@@ -225,6 +239,9 @@ func (v *Verifier) resolve(ctx context.Context, s Subject) (Identity, error) {
 // Lookup returns who owns a name today, whichever backend it is.
 // Errors: those of Resolve.
 func (v *Verifier) Lookup(ctx context.Context, name string) (Identity, error) {
+	if err := v.current(); err != nil {
+		return Identity{}, err
+	}
 	id, err := v.ownerOf(ctx, name)
 	if err != nil {
 		return Identity{}, err

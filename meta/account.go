@@ -35,7 +35,7 @@ func (s accounts) Accounts(ctx context.Context) ([]account.Account, error) {
 }
 
 func (s accounts) CreateAccount(ctx context.Context, a account.Account) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicAccounts, func(tx *Tx) error {
 		groups, err := json.Marshal(a.Groups)
 		if err != nil {
 			return err
@@ -49,7 +49,7 @@ func (s accounts) CreateAccount(ctx context.Context, a account.Account) error {
 }
 
 func (s accounts) UpdateAccount(ctx context.Context, name string, change func(*account.Account) error) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicAccounts, func(tx *Tx) error {
 		list, err := rows(tx, "find account", selectAccounts+`WHERE name = $1`, []any{name}, scanAccount)
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func (s accounts) UpdateAccount(ctx context.Context, name string, change func(*a
 }
 
 func (s accounts) DeleteAccount(ctx context.Context, name string) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicAccounts, func(tx *Tx) error {
 		_, err := tx.exec("delete tokens of account", `DELETE FROM refresh_tokens WHERE provider = $1 AND name = $2`, providerAccounts, name)
 		if err != nil {
 			return err

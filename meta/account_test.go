@@ -175,8 +175,13 @@ func testSigningKeys(t *testing.T, db *DB) {
 	ctx := t.Context()
 	store := db.Tokens()
 	old, young := token.Key{ID: "z", Private: []byte{1}, Created: day}, token.Key{ID: "a", Private: []byte{2}, Created: day.Add(1e9)}
-	if err := errors.Join(store.AddKey(ctx, old), store.AddKey(ctx, young)); err != nil {
+	if err := errors.Join(store.AddKey(ctx, old, ""), store.AddKey(ctx, young, old.ID)); err != nil {
 		t.Fatal(err)
+	}
+	for _, newest := range []string{"", old.ID} {
+		if err := store.AddKey(ctx, token.Key{ID: "late", Created: day.Add(2e9)}, newest); !errors.Is(err, token.ErrOtherKey) {
+			t.Errorf("a key after %q: %v", newest, err)
+		}
 	}
 	got, err := store.Keys(ctx)
 	if diff := cmp.Diff([]token.Key{young, old}, got); err != nil || diff != "" {

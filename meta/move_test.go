@@ -35,7 +35,7 @@ func fill(t *testing.T, db *DB) {
 		db.Robots().CreateToken(ctx, robot.Token{Secret: robot.Secret{ID: "1", Hash: []byte{1}, Created: day}, Owner: subject}),
 		db.Sessions().AddSession(ctx, session.Session{Hash: []byte("s"), Subject: subject, Created: day, LastUsed: day}),
 		db.Tokens().AddRefreshToken(ctx, token.RefreshToken{ID: "1", Hash: []byte("r"), Subject: subject, Created: day, LastUsed: day}),
-		db.Tokens().AddKey(ctx, token.Key{ID: "k", Private: []byte{7}, Created: day}),
+		db.Tokens().AddKey(ctx, token.Key{ID: "k", Private: []byte{7}, Created: day}, ""),
 		db.SSO().CreateUser(ctx, oidc.User{Issuer: "i", Subject: "s", Provider: "p", Name: "p/s", Suspended: true}),
 		put(db, "instance", "mark"),
 	)

@@ -111,7 +111,7 @@ func (s robots) Robots(ctx context.Context) (list []robot.Robot, err error) {
 }
 
 func (s robots) CreateRobot(ctx context.Context, r robot.Robot) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicRobots, func(tx *Tx) error {
 		t, err := newLimits(r.Limits)
 		if err != nil {
 			return err
@@ -130,7 +130,7 @@ func (s robots) CreateRobot(ctx context.Context, r robot.Robot) error {
 }
 
 func (s robots) UpdateRobot(ctx context.Context, name string, change func(*robot.Robot) error) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicRobots, func(tx *Tx) error {
 		r, err := tx.robot(name)
 		if err != nil {
 			return told(err, robot.ErrNotExist)
@@ -208,7 +208,7 @@ func (tx *Tx) changeSecrets(name string, before, after []robot.Secret) error {
 }
 
 func (s robots) DeleteRobot(ctx context.Context, name string) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicRobots, func(tx *Tx) error {
 		if _, err := tx.exec("delete secrets of robot", `DELETE FROM robot_secrets WHERE robot = $1`, name); err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func (s robots) Tokens(ctx context.Context) ([]robot.Token, error) {
 }
 
 func (s robots) CreateToken(ctx context.Context, t robot.Token) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicRobots, func(tx *Tx) error {
 		l, err := newLimits(t.Limits)
 		if err != nil {
 			return err
@@ -239,13 +239,13 @@ func (s robots) CreateToken(ctx context.Context, t robot.Token) error {
 }
 
 func (s robots) DeleteToken(ctx context.Context, id string) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicRobots, func(tx *Tx) error {
 		return told(tx.execOne("delete personal token", `DELETE FROM personal_tokens WHERE id = $1`, id), robot.ErrNotExist)
 	})
 }
 
 func (s robots) Identify(ctx context.Context, ids map[robot.Owned]auth.ID) error {
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicRobots, func(tx *Tx) error {
 		for o, id := range ids {
 			query, key := `UPDATE robots SET owner_id = $4 WHERE name = $1 AND owner_provider = $2 AND owner_name = $3 AND owner_id = ''`, o.Robot
 			if o.Token != "" {
@@ -262,9 +262,9 @@ func (s robots) Identify(ctx context.Context, ids map[robot.Owned]auth.ID) error
 func (s robots) Touch(ctx context.Context, used map[string]robot.Use) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		for id, use := range used {
-			n, err := tx.exec("touch secret of robot", `UPDATE robot_secrets SET last_used = $2, last_addr = $3 WHERE id = $1`, id, neverMicros(use.At), use.Addr)
+			n, err := tx.exec("touch secret of robot", `UPDATE robot_secrets SET last_used = $2, last_addr = $3 WHERE id = $1 AND last_used <= $2`, id, neverMicros(use.At), use.Addr)
 			if err == nil && n == 0 {
-				_, err = tx.exec("touch personal token", `UPDATE personal_tokens SET last_used = $2, last_addr = $3 WHERE id = $1`, id, neverMicros(use.At), use.Addr)
+				_, err = tx.exec("touch personal token", `UPDATE personal_tokens SET last_used = $2, last_addr = $3 WHERE id = $1 AND last_used <= $2`, id, neverMicros(use.At), use.Addr)
 			}
 			if err != nil {
 				return err
@@ -285,7 +285,10 @@ func (tx *Tx) forgetOwner(owner auth.Subject) error {
 	_, err = tx.exec("disable robots of user", `
 		UPDATE robots SET disabled = TRUE, owner_id = CASE owner_id WHEN '' THEN $3 ELSE owner_id END WHERE owner_provider = $1 AND owner_name = $2`,
 		owner.Provider, owner.Name, robot.Gone)
-	return err
+	if err != nil {
+		return err
+	}
+	return tx.Announce(TopicRobots, "")
 }
 
 // neverMicros is micros, with 0 for the time that never comes.

@@ -52,7 +52,7 @@ func (s sessions) DeleteSession(ctx context.Context, hash []byte) error {
 func (s sessions) TouchSessions(ctx context.Context, used map[string]time.Time) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		for hash, at := range used {
-			if _, err := tx.exec("touch session", `UPDATE sessions SET last_used = $2 WHERE hash = $1`, []byte(hash), micros(at)); err != nil {
+			if _, err := tx.exec("touch session", `UPDATE sessions SET last_used = $2 WHERE hash = $1 AND last_used < $2`, []byte(hash), micros(at)); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"berth/auth"
 	"berth/auth/oidc"
@@ -21,17 +22,18 @@ func (db *DB) SSO() oidc.Store { return sso{db} }
 
 type sso struct{ db *DB }
 
-const selectSSO = `SELECT issuer, subject, provider, name, groups, refresh_token, created, last_login, checked, suspended, disabled, changed FROM sso_users `
+const selectSSO = `SELECT issuer, subject, provider, name, groups, refresh_token, created, last_login, checked, suspended, disabled, changed, asked FROM sso_users `
 
 func scanSSO(r scanner) (oidc.User, error) {
 	var u oidc.User
 	var groups string
-	var created, login, checked, changed int64
-	err := r.Scan(&u.Issuer, &u.Subject, &u.Provider, &u.Name, &groups, &u.Refresh, &created, &login, &checked, &u.Suspended, &u.Disabled, &changed)
+	var created, login, checked, changed, asked int64
+	err := r.Scan(&u.Issuer, &u.Subject, &u.Provider, &u.Name, &groups, &u.Refresh, &created, &login, &checked, &u.Suspended, &u.Disabled, &changed, &asked)
 	if err != nil {
 		return u, err
 	}
 	u.Created, u.LastLogin, u.Checked, u.Changed = fromMicros(created), fromMicros(login), fromMicros(checked), fromMicros(changed)
+	u.Asked = orNever(asked)
 	return u, json.Unmarshal([]byte(groups), &u.Groups)
 }
 
@@ -44,7 +46,7 @@ func (s sso) CreateUser(ctx context.Context, u oidc.User) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Update(ctx, func(tx *Tx) error {
+	return s.db.change(ctx, TopicSSO, func(tx *Tx) error {
 		err := tx.execOne("create user of a provider", `
 			INSERT INTO sso_users (issuer, subject, provider, name, groups, refresh_token, created, last_login, checked, suspended, disabled, changed)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -72,7 +74,7 @@ func (s sso) UpdateUser(ctx context.Context, issuer, subject string, change func
 		if len(list) == 0 {
 			return oidc.ErrNotExist
 		}
-		u := list[0]
+		u, before := list[0], list[0]
 		if err := change(&u); err != nil {
 			return err
 		}
@@ -81,15 +83,25 @@ func (s sso) UpdateUser(ctx context.Context, issuer, subject string, change func
 			return err
 		}
 		_, err = tx.exec("change user of a provider", `
-			UPDATE sso_users SET groups = $3, refresh_token = $4, last_login = $5, checked = $6, suspended = $7, disabled = $8, changed = $9
+			UPDATE sso_users SET groups = $3, refresh_token = $4, last_login = $5, checked = $6, suspended = $7, disabled = $8, changed = $9, asked = $10
 			WHERE issuer = $1 AND subject = $2`,
-			issuer, subject, string(groups), sealed(u), micros(u.LastLogin), micros(u.Checked), u.Suspended, u.Disabled, micros(u.Changed))
-		return err
+			issuer, subject, string(groups), sealed(u), micros(u.LastLogin), micros(u.Checked), u.Suspended, u.Disabled, micros(u.Changed), neverMicros(u.Asked))
+		if err != nil || !isNews(before, u) {
+			return err
+		}
+		return tx.Announce(TopicSSO, "")
 	})
 }
 
+// isNews reports whether other nodes must hear of a change at once. What comes of
+// the usual check they read before they ask a provider themselves.
+func isNews(before, after oidc.User) bool {
+	return before.Suspended != after.Suspended || before.Disabled != after.Disabled || !before.Changed.Equal(after.Changed) ||
+		!before.LastLogin.Equal(after.LastLogin) || !slices.Equal(before.Groups, after.Groups)
+}
+
 func (s sso) DeleteUser(ctx context.Context, name string) (provider string, err error) {
-	err = s.db.Update(ctx, func(tx *Tx) error {
+	err = s.db.change(ctx, TopicSSO, func(tx *Tx) error {
 		if err := tx.row("find user of a provider", `SELECT provider FROM sso_users WHERE name = $1`, []any{name}, &provider); err != nil {
 			return told(err, oidc.ErrNotExist)
 		}

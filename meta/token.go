@@ -2,6 +2,7 @@ package meta
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"berth/auth/token"
@@ -66,7 +67,7 @@ func (s tokens) DeleteRefreshToken(ctx context.Context, id string) error {
 func (s tokens) TouchRefreshTokens(ctx context.Context, used map[string]time.Time) error {
 	return s.db.Update(ctx, func(tx *Tx) error {
 		for id, at := range used {
-			if _, err := tx.exec("touch token", `UPDATE refresh_tokens SET last_used = $2 WHERE id = $1`, id, micros(at)); err != nil {
+			if _, err := tx.exec("touch token", `UPDATE refresh_tokens SET last_used = $2 WHERE id = $1 AND last_used < $2`, id, micros(at)); err != nil {
 				return err
 			}
 		}
@@ -94,12 +95,26 @@ func (s tokens) Keys(ctx context.Context) ([]token.Key, error) {
 		})
 }
 
-func (s tokens) AddKey(ctx context.Context, k token.Key) error {
-	return s.exec(ctx, nil, "add key", `INSERT INTO signing_keys (id, private, created) VALUES ($1, $2, $3)`, k.ID, k.Private, micros(k.Created))
+func (s tokens) AddKey(ctx context.Context, k token.Key, newest string) error {
+	return s.db.change(ctx, TopicKeys, func(tx *Tx) error {
+		var there string
+		err := tx.row("find newest key", `SELECT id FROM signing_keys ORDER BY created DESC, id LIMIT 1`, nil, &there)
+		if err != nil && !errors.Is(err, ErrNotExist) {
+			return err
+		}
+		if there != newest {
+			return token.ErrOtherKey
+		}
+		_, err = tx.exec("add key", `INSERT INTO signing_keys (id, private, created) VALUES ($1, $2, $3)`, k.ID, k.Private, micros(k.Created))
+		return err
+	})
 }
 
 func (s tokens) DeleteKey(ctx context.Context, id string) error {
-	return s.exec(ctx, nil, "delete key", `DELETE FROM signing_keys WHERE id = $1`, id)
+	return s.db.change(ctx, TopicKeys, func(tx *Tx) error {
+		_, err := tx.exec("delete key", `DELETE FROM signing_keys WHERE id = $1`, id)
+		return err
+	})
 }
 
 // exec is one statement in a transaction of its own. Unless notExist is nil, it

@@ -245,7 +245,7 @@ func (s *tokenStore) Keys(context.Context) ([]token.Key, error) {
 	return s.keys, nil
 }
 
-func (s *tokenStore) AddKey(_ context.Context, k token.Key) error {
+func (s *tokenStore) AddKey(_ context.Context, k token.Key, _ string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.keys = append(s.keys, k)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -39,7 +40,7 @@ func (p *Provider) begin(u User) <-chan struct{} {
 	p.work.Go(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, checkTime)
 		defer cancel()
-		p.end(u, p.ask(ctx, u))
+		p.end(u, p.askOnce(ctx, u))
 		close(c.done)
 	})
 	return c.done
@@ -75,6 +76,60 @@ func (p *Provider) report(err error) {
 	case before != "" && now == "":
 		p.o.Load().Log.Info("an OpenID Connect provider answers again", "provider", p.o.Load().Name)
 	}
+}
+
+// askOnce is ask by one node at a time, as a refresh token may serve once. The
+// others take over what comes of it.
+func (p *Provider) askOnce(ctx context.Context, u User) error {
+	for p.o.Load().Shared {
+		latest, mine, err := p.claim(ctx, u)
+		switch {
+		case errors.Is(err, ErrNotExist):
+			return nil // who was removed is asked about no more
+		case err != nil:
+			return err
+		case mine:
+			return p.ask(ctx, latest)
+		case !due(latest, u):
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("another node asks the provider %s about %s: %w", p.o.Load().Name, u.Name, ctx.Err())
+		case <-time.After(claimPause):
+		}
+	}
+	return p.ask(ctx, u)
+}
+
+// claimPause is between two looks at what another node is told.
+const claimPause = 250 * time.Millisecond
+
+// claim returns a user as he is in the store, and whether this node is to ask
+// about him: nobody else has, since he was read, and nobody does.
+func (p *Provider) claim(ctx context.Context, u User) (latest User, mine bool, err error) {
+	p.change.Lock()
+	defer p.change.Unlock()
+	err = p.store.UpdateUser(ctx, p.o.Load().Issuer, u.Subject, func(now *User) error {
+		asking := p.o.Load().Now().Sub(now.Asked)
+		latest = *now
+		if !due(*now, u) || asking >= 0 && asking < checkTime {
+			return errUnchanged
+		}
+		now.Asked = p.now()
+		latest, mine = *now, true
+		return nil
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return latest, false, fmt.Errorf("look up a user of %s: %w", p.o.Load().Name, err)
+	}
+	p.put(latest)
+	return latest, mine, nil
+}
+
+// due reports whether a user still has to be asked about who was read as before.
+func due(now, before User) bool {
+	return now.Checked.Equal(before.Checked) && !now.Suspended && !now.Disabled && len(now.Refresh) > 0
 }
 
 // ask asks the provider about a user with his refresh token, and writes what it

@@ -70,8 +70,10 @@ type Options struct {
 	// Address is how clients call this registry, such as
 	// https://registry.example.org, or "".
 	Address string
-	Log     *slog.Logger     // slog.Default when nil
-	Now     func() time.Time // time.Now when nil
+	// Shared: other nodes have the same store, and ask too. One at a time does.
+	Shared bool
+	Log    *slog.Logger     // slog.Default when nil
+	Now    func() time.Time // time.Now when nil
 
 	since time.Time // when what is asked of the provider became this
 }

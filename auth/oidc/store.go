@@ -24,6 +24,9 @@ type User struct {
 	Suspended bool
 	Disabled  bool
 	Changed   time.Time // of Suspended or Disabled, in whole microseconds
+	// Asked is when a node last began to ask the provider about him, where there
+	// are several.
+	Asked time.Time
 }
 
 // Errors of a Store.

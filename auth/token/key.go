@@ -130,19 +130,12 @@ func (i *Issuer) Rotate(ctx context.Context) error {
 	i.rotating.Lock()
 	defer i.rotating.Unlock()
 	now := i.now()
-	keys, err := i.store.Keys(ctx)
-	if err != nil {
-		return fmt.Errorf("read the signing keys: %w", err)
+	keys, err := i.currentKeys(ctx, now)
+	for errors.Is(err, ErrOtherKey) { // which another node has made: there is one more each time
+		keys, err = i.currentKeys(ctx, now)
 	}
-	if len(keys) == 0 || now.Sub(keys[0].Created) >= i.rotation {
-		k, err := newKey(now)
-		if err != nil {
-			return err
-		}
-		if err := i.store.AddKey(ctx, k); err != nil {
-			return fmt.Errorf("store a signing key: %w", err)
-		}
-		keys = slices.Insert(keys, 0, k)
+	if err != nil {
+		return err
 	}
 	set, err := newKeySet(keys)
 	if err != nil {
@@ -156,6 +149,30 @@ func (i *Issuer) Rotate(ctx context.Context) error {
 	}
 	i.keys.Store(set)
 	return i.publish()
+}
+
+// currentKeys returns the keys in the store, with a new one when that is due.
+// Errors: ErrOtherKey, when somebody else was quicker.
+func (i *Issuer) currentKeys(ctx context.Context, now time.Time) ([]Key, error) {
+	keys, err := i.store.Keys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the signing keys: %w", err)
+	}
+	newest := ""
+	if len(keys) > 0 {
+		newest = keys[0].ID
+		if now.Sub(keys[0].Created) < i.rotation {
+			return keys, nil
+		}
+	}
+	k, err := newKey(now)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.store.AddKey(ctx, k, newest); err != nil {
+		return nil, fmt.Errorf("store a signing key: %w", err)
+	}
+	return slices.Insert(keys, 0, k), nil
 }
 
 // publish makes what JWKS returns. It is called under rotating.

@@ -32,6 +32,9 @@ type Key struct {
 // ErrNotExist is returned for a refresh token that is not there.
 var ErrNotExist = errors.New("no such token")
 
+// ErrOtherKey is returned when somebody else has made a key.
+var ErrOtherKey = errors.New("there is another signing key by now")
+
 // MaxRefreshTokens is how many refresh tokens one user has at most: machines that
 // log in anew with every job would fill the database.
 const MaxRefreshTokens = 1000
@@ -56,6 +59,8 @@ type Store interface {
 
 	// Keys returns the keys, newest first.
 	Keys(ctx context.Context) ([]Key, error)
-	AddKey(ctx context.Context, k Key) error
+	// AddKey adds k, unless another key is the newest by now than the one of
+	// that ID, "" for none: ErrOtherKey.
+	AddKey(ctx context.Context, k Key, newest string) error
 	DeleteKey(ctx context.Context, id string) error
 }

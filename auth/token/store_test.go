@@ -91,9 +91,12 @@ func (m *memory) Keys(context.Context) ([]Key, error) {
 	return slices.Clone(m.keys), m.err
 }
 
-func (m *memory) AddKey(_ context.Context, k Key) error {
+func (m *memory) AddKey(_ context.Context, k Key, newest string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.err == nil && (len(m.keys) == 0 && newest != "" || len(m.keys) > 0 && m.keys[0].ID != newest) {
+		return ErrOtherKey
+	}
 	m.keys = slices.Insert(m.keys, 0, k)
 	return m.err
 }

@@ -62,6 +62,14 @@ func (m *memory) present(key [sha256.Size]byte, from netip.Addr, once bool, now,
 	return true, nil
 }
 
+// knows reports whether a token was presented here.
+func (m *memory) knows(key [sha256.Size]byte, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p, ok := m.tokens[key]
+	return ok && now.Before(p.until)
+}
+
 func (m *memory) sweep(now time.Time) {
 	m.swept = now
 	for key, p := range m.tokens {

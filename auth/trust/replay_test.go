@@ -85,3 +85,50 @@ func TestMemoryIsBounded(t *testing.T) {
 		t.Errorf("when all have run out: %v, %v, %d tokens", ok, err, len(m.tokens))
 	}
 }
+
+// ledger is an auth.Ledger in memory.
+type ledger struct {
+	holders map[[32]byte]string
+	err     error
+}
+
+func (l *ledger) Claim(_ context.Context, hash [32]byte, holder string, _, _ time.Time) (string, error) {
+	if l.holders[hash] == "" && l.err == nil {
+		l.holders[hash] = holder
+	}
+	return l.holders[hash], l.err
+}
+
+// TestReplayOnAnotherNode: what was presented to one node is known to the others.
+func TestReplayOnAnotherNode(t *testing.T) {
+	for _, test := range []struct{ mode, want string }{{ReplayAddress, "yyyn"}, {ReplayOnce, "ynnn"}} {
+		l := &ledger{holders: make(map[[32]byte]string)}
+		f := newFixture(t, func(r *Rule) { r.Replay = test.mode })
+		token := f.sign(t, f.now, claims{"jti": "id"})
+		present := func(node *memory, addr string) error {
+			f.seen, f.ledger = node, l
+			_, err := f.Authenticate(context.Background(), from(addr, token))
+			return err
+		}
+		a, b := newMemory(), newMemory()
+		got := ""
+		for _, p := range []struct {
+			node *memory
+			addr string
+		}{{a, "192.0.2.1"}, {b, "192.0.2.1"}, {a, "192.0.2.1"}, {b, "192.0.2.2"}} {
+			if err := present(p.node, p.addr); err == nil {
+				got += "y"
+			} else {
+				wantRejected(t, test.mode, err, "replay")
+				got += "n"
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s", test.mode, got, test.want)
+		}
+		l.err = errors.New("no answer")
+		if err := present(newMemory(), "192.0.2.1"); !errors.Is(err, l.err) {
+			t.Errorf("%s, without a database: %v", test.mode, err)
+		}
+	}
+}

@@ -14,6 +14,7 @@ package trust
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -34,6 +35,9 @@ import (
 type Options struct {
 	Log *slog.Logger // slog.Default when nil
 	Now func() time.Time
+	// Ledger keeps for all nodes where tokens were presented; nil when there is
+	// one node.
+	Ledger auth.Ledger
 }
 
 // A Trust knows workloads by rules. It implements auth.Unremembered, and is
@@ -41,6 +45,8 @@ type Options struct {
 type Trust struct {
 	log *slog.Logger
 	now func() time.Time
+
+	ledger auth.Ledger
 
 	state  atomic.Pointer[state]
 	seen   *memory
@@ -60,7 +66,7 @@ var _ auth.Unremembered = (*Trust)(nil)
 // Issuers are not asked for anything yet.
 // Errors: what is wrong with the rules, and key files that cannot be read.
 func New(rules []Rule, o Options) (*Trust, error) {
-	t := &Trust{log: o.Log, now: o.Now, seen: newMemory()}
+	t := &Trust{log: o.Log, now: o.Now, ledger: o.Ledger, seen: newMemory()}
 	if t.log == nil {
 		t.log = slog.Default()
 	}
@@ -221,7 +227,7 @@ func (t *Trust) Authenticate(ctx context.Context, c auth.Credentials) (auth.Iden
 	if err != nil {
 		return auth.Identity{}, err
 	}
-	if err := t.present(r, c, token.Claims); err != nil {
+	if err := t.present(ctx, r, c, token.Claims); err != nil {
 		return auth.Identity{}, err
 	}
 	id := r.identity(name)
@@ -276,11 +282,11 @@ func tell(failed []Check) string {
 }
 
 // present refuses a token that was here before, where its rule says so.
-func (t *Trust) present(r *rule, c auth.Credentials, claims jwks.Claims) error {
+func (t *Trust) present(ctx context.Context, r *rule, c auth.Credentials, claims jwks.Claims) error {
 	if r.Replay == ReplayOff {
 		return nil
 	}
-	ok, err := t.seen.present(tokenKey(c.Password.Reveal(), claims), c.Addr, r.Replay == ReplayOnce, t.now(), r.until(claims))
+	ok, err := t.presentHere(ctx, r, c, claims)
 	switch {
 	case err != nil:
 		return err
@@ -291,6 +297,26 @@ func (t *Trust) present(r *rule, c auth.Credentials, claims jwks.Claims) error {
 			Told: "the token has been used from another address before: ask its issuer for a fresh one"}
 	}
 	return nil
+}
+
+// presentHere reports whether a token may be presented: on this node, and for the
+// first time also on all others.
+func (t *Trust) presentHere(ctx context.Context, r *rule, c auth.Credentials, claims jwks.Claims) (bool, error) {
+	key, once, now, until := tokenKey(c.Password.Reveal(), claims), r.Replay == ReplayOnce, t.now(), r.until(claims)
+	if t.ledger != nil && !t.seen.knows(key, now) {
+		holder := auth.Network(c.Addr).String()
+		if once {
+			holder = rand.Text()
+		}
+		whose, err := t.ledger.Claim(ctx, key, holder, now, until)
+		if err != nil {
+			return false, fmt.Errorf("note the use of a token: %w", err)
+		}
+		if whose != holder {
+			return false, nil
+		}
+	}
+	return t.seen.present(key, c.Addr, once, now, until)
 }
 
 // signatures remembers by which keys one token is signed, as rules may share
