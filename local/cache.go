@@ -98,6 +98,18 @@ func (c *cache[K, V]) remove(k K) {
 	}
 }
 
+// forget forgets the keys that match says, also what is being read of any key.
+func (c *cache[K, V]) forget(match func(K) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	for k := range c.entries {
+		if match(k) {
+			c.remove(k)
+		}
+	}
+}
+
 // hold forgets keys, and remembers nothing of them until release is called.
 func (c *cache[K, V]) hold(keys ...K) (release func()) {
 	c.mu.Lock()

@@ -84,15 +84,20 @@ func (r *Registry) markInstance(ctx context.Context, id string) error {
 			return fmt.Errorf("mark the database: %w", err)
 		}
 	}
-	// What a crash left here unfinished is in the way of Create.
-	err := r.store.Delete(ctx, instanceKey)
+	var err error
+	if !r.o.Shared {
+		err = r.store.Delete(ctx, instanceKey) // what a crash left here unfinished is in the way of Create
+	}
 	if err == nil {
 		_, err = r.storeBytes(ctx, instanceKey, []byte(id+"\n"))
 	}
-	if err != nil {
-		return fmt.Errorf("mark the blob store: %w", err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if there, again := r.readInstance(ctx); again == nil && there == id {
+		return nil // another node was quicker
+	}
+	return fmt.Errorf("mark the blob store: %w", err)
 }
 
 // readInstance returns the mark of the store, "" when it has none.

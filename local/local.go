@@ -41,6 +41,11 @@ type Options struct {
 	// URLLifetime is how long an address of the store is good that a client is
 	// sent to for a blob; none is given out when 0.
 	URLLifetime time.Duration
+	// Shared says that other nodes change db and store too. What a tag names is
+	// then read from db each time, no upload is kept in memory, and the owner has
+	// to pass on to Heard what other nodes announce, and to call Forget where
+	// something may have been missed.
+	Shared bool
 	// Adopting lets Open take a store that holds data of Distribution's, for
 	// Adopt.
 	Adopting bool
@@ -105,7 +110,7 @@ type manifestName struct {
 // Open returns the registry on store and db, which belong together for good:
 // the first Open marks them, and a later one refuses others with ErrInstance.
 // A store of Distribution's is refused with ErrNotAdopted.
-// Nobody else may change db.
+// Nobody else may change db, unless o.Shared is set.
 func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Registry, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -125,6 +130,10 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
+	absent, owners := int64(rememberedAbsent), int64(rememberedOwners)
+	if o.Shared {
+		o.KeptUploads, absent, owners = 0, 0, 0 // others do not tell what they add
+	}
 	r := &Registry{
 		store:     store,
 		db:        db,
@@ -132,8 +141,8 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 		blobs:     newCache[blobName, foundBlob](cachedNames, nil),
 		manifests: newCache[manifestName, meta.Manifest](cachedNames, nil),
 		bytes:     newCache[oci.Digest](cachedManifestBytes, func(b []byte) int64 { return int64(len(b)) }),
-		absent:    newCache[oci.Digest, struct{}](rememberedAbsent, nil),
-		saved:     newCache[string, int](rememberedOwners, nil),
+		absent:    newCache[oci.Digest, struct{}](absent, nil),
+		saved:     newCache[string, int](owners, nil),
 		damaged:   newCache[string, string](rememberedDamage, nil),
 		writers:   make(map[string]*upload),
 		starting:  make(map[string]int),

@@ -143,6 +143,9 @@ func (u *upload) save(ctx context.Context) error {
 		if u.named {
 			return tx.SuspendUpload(u.row)
 		}
+		if err := u.r.checkCount(tx, u.row.Owner); err != nil {
+			return err
+		}
 		return tx.CreateUpload(u.row)
 	})
 	if errors.Is(err, meta.ErrNotExist) {

@@ -61,7 +61,7 @@ func (r *Registry) admit(ctx context.Context, u *upload) error {
 		return rows, err
 	})
 	if err == nil && n+rows > r.o.MaxOpenUploads {
-		err = oci.Errorf(oci.TooManyRequests, "there are already %d uploads open", r.o.MaxOpenUploads)
+		err = r.tooMany()
 	}
 	if err != nil {
 		r.leave(u)
@@ -117,6 +117,8 @@ func (r *Registry) ResumeUpload(ctx context.Context, repo oci.Name, id string, o
 		return u, nil
 	case earlier != nil:
 		err = u.overtake(context.WithoutCancel(ctx), earlier)
+	case r.o.Shared && !o.Last:
+		err = u.overtakeElsewhere(context.WithoutCancel(ctx))
 	default:
 		// It may have been suspended, or ended, since.
 		u.row, err = r.findUpload(ctx, repo, id, o.Owner)
@@ -168,18 +170,26 @@ func (u *upload) overtake(ctx context.Context, earlier *upload) error {
 	}
 	earlier.mu.Unlock()
 
-	err := u.beginEpoch(ctx)
+	err := u.overtakeElsewhere(ctx)
 	if err != nil {
 		earlier.release(ctx) // nobody calls it any more
+		return err
 	}
+	if abandoned != nil {
+		return abandoned.Abort(ctx)
+	}
+	return nil
+}
+
+// overtakeElsewhere begins an epoch, in which whoever writes on another node is
+// overtaken.
+func (u *upload) overtakeElsewhere(ctx context.Context) error {
+	err := u.beginEpoch(ctx)
 	if errors.Is(err, meta.ErrNotExist) {
 		return unknownUpload()
 	}
 	if err != nil {
 		return storage(fmt.Errorf("go on with upload: %w", err))
-	}
-	if abandoned != nil {
-		return abandoned.Abort(ctx)
 	}
 	return nil
 }
@@ -190,7 +200,7 @@ func (u *upload) beginEpoch(ctx context.Context) error {
 	row := u.row
 	if u.named {
 		err := u.r.db.Update(ctx, func(tx *meta.Tx) (err error) {
-			row, err = tx.OvertakeUpload(u.row.ID)
+			row, err = tx.OvertakeUpload(u.row.ID, u.r.o.Now())
 			return err
 		})
 		if err != nil {

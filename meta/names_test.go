@@ -347,10 +347,10 @@ func testUploads(t *testing.T, db *DB) {
 	mustUpdate(t, db, func(tx *Tx) error { return tx.CreateUpload(u) })
 	var overtaken Upload
 	mustUpdate(t, db, func(tx *Tx) (err error) {
-		overtaken, err = tx.OvertakeUpload("u")
+		overtaken, err = tx.OvertakeUpload("u", day.Add(1e6))
 		return err
 	})
-	u.Epoch = 1
+	u.Epoch, u.Updated = 1, day.Add(1e6)
 	if diff := cmp.Diff(u, overtaken); diff != "" {
 		t.Error(diff)
 	}
@@ -367,10 +367,10 @@ func testUploads(t *testing.T, db *DB) {
 	u.Key, u.HashState, u.StoreState, u.Size, u.Updated = "k2", []byte("h"), []byte("s"), 5, day.Add(1e9)
 	mustUpdate(t, db, func(tx *Tx) error { return tx.SuspendUpload(u) })
 	mustUpdate(t, db, func(tx *Tx) (err error) {
-		overtaken, err = tx.OvertakeUpload("u")
+		overtaken, err = tx.OvertakeUpload("u", day.Add(2e9))
 		return err
 	})
-	u.Epoch = 2
+	u.Epoch, u.Updated = 2, day.Add(2e9)
 	if diff := cmp.Diff(u, overtaken); diff != "" {
 		t.Error(diff)
 	}

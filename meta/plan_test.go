@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/job"
 	"berth/oci"
@@ -106,7 +107,7 @@ func callAll(t *testing.T, tx *Tx) {
 	check(tx.Tags(id, registry.TagQuery{After: "a", Limit: 10, Reaching: e}))
 	check(tx.Upload("u"))
 	check(nil, tx.SuspendUpload(Upload{ID: "u"}))
-	check(tx.OvertakeUpload("u"))
+	check(tx.OvertakeUpload("u", time.Now()))
 	check(tx.CountUploads("o", 10))
 	check(tx.IdleUploads(day, 10))
 	check(tx.CountIdleUploads(day))

@@ -61,10 +61,10 @@ func (tx *Tx) SuspendUpload(u Upload) error {
 		WHERE id = $1 AND epoch = $2`, u.ID, u.Epoch, u.Key, u.HashState, u.StoreState, u.Size, micros(u.Updated))
 }
 
-// OvertakeUpload begins another epoch of the upload, and returns it.
-// Errors: ErrNotExist.
-func (tx *Tx) OvertakeUpload(id string) (Upload, error) {
-	if err := tx.execOne("overtake upload", `UPDATE uploads SET epoch = epoch + 1 WHERE id = $1`, id); err != nil {
+// OvertakeUpload begins another epoch of the upload, which is used now, and
+// returns it. Errors: ErrNotExist.
+func (tx *Tx) OvertakeUpload(id string, now time.Time) (Upload, error) {
+	if err := tx.execOne("overtake upload", `UPDATE uploads SET epoch = epoch + 1, updated = $2 WHERE id = $1`, id, micros(now)); err != nil {
 		return Upload{}, err
 	}
 	return tx.Upload(id)

@@ -89,6 +89,8 @@ type UploadOptions struct {
 	// Size is how many bytes the caller is about to write, as far as he has
 	// said. What there is no room for is refused before it comes.
 	Size int64
+	// Last says that what follows is Commit or Cancel, unless something fails.
+	Last bool
 }
 
 // An Upload is a blob on its way in. It is not safe for concurrent use. After

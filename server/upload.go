@@ -132,7 +132,7 @@ func (s *Server) uploadAtOnce(x *exchange, options registry.UploadOptions) error
 // patchUpload appends to an upload. With Content-Range it is checked that the
 // bytes are the next.
 func (s *Server) patchUpload(x *exchange) error {
-	up, err := s.resume(x)
+	up, err := s.resume(x, false)
 	if err != nil {
 		return err
 	}
@@ -156,7 +156,7 @@ func (s *Server) finishUpload(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	up, err := s.resume(x)
+	up, err := s.resume(x, true)
 	if err != nil {
 		return err
 	}
@@ -170,13 +170,15 @@ func (s *Server) finishUpload(x *exchange) error {
 }
 
 // resume goes on with the upload of the path, at the place where the request
-// says its bytes belong.
-func (s *Server) resume(x *exchange) (registry.Upload, error) {
+// says its bytes belong. last says that a commit follows.
+func (s *Server) resume(x *exchange, last bool) (registry.Upload, error) {
 	chunk, err := parseChunk(x.r)
 	if err != nil {
 		return nil, err
 	}
-	up, err := x.registry.ResumeUpload(x.r.Context(), x.target.repo, x.target.upload, uploadOptions(x))
+	o := uploadOptions(x)
+	o.Last = last
+	up, err := x.registry.ResumeUpload(x.r.Context(), x.target.repo, x.target.upload, o)
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +228,9 @@ func (s *Server) uploadStatus(x *exchange) error {
 
 // cancelUpload gives an upload up.
 func (s *Server) cancelUpload(x *exchange) error {
-	up, err := x.registry.ResumeUpload(x.r.Context(), x.target.repo, x.target.upload, uploadOptions(x))
+	o := uploadOptions(x)
+	o.Last = true
+	up, err := x.registry.ResumeUpload(x.r.Context(), x.target.repo, x.target.upload, o)
 	if err != nil {
 		return err
 	}
