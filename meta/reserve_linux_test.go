@@ -46,7 +46,7 @@ func TestRoomForDeletes(t *testing.T) {
 	}
 	defer db.Close()
 	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, 2<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, 3<<19), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	name := func(i int) oci.Name { return oci.Name(fmt.Sprintf("team/%0200d", i)) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"berth/auth"
+	"berth/auth/session"
 )
 
 // grantDevice is the grant type of RFC 8628, section 3.4.
@@ -51,12 +52,15 @@ func (v *visit) confirmDevice() error {
 		if wait := v.guesses.spent(user.Name); wait > 0 {
 			return &auth.ThrottledError{RetryAfter: wait}
 		}
-		found, ok := v.devices.find(code)
-		if !ok {
+		found, err := v.devices.find(v.r.Context(), code)
+		if errors.Is(err, session.ErrNotExist) {
 			v.guesses.count(user.Name)
-			return v.device(http.StatusBadRequest, user, devicePage{Wrong: "That code is not known, or no longer: run the command again."})
+			return v.unknownCode(user)
 		}
-		page := devicePage{Code: spacedCode(code), Client: found.client, Addr: addrText(found.addr), Began: found.began}
+		if err != nil {
+			return err
+		}
+		page := devicePage{Code: spacedCode(code), Client: found.Client, Addr: addrText(found.Addr), Began: found.Began}
 		switch form.Get("decision") {
 		case "":
 			return v.device(http.StatusOK, user, page)
@@ -67,11 +71,19 @@ func (v *visit) confirmDevice() error {
 		default:
 			return badForm(nil)
 		}
-		if !v.devices.decide(code, user, form.Get("decision") == "allow") {
-			return v.device(http.StatusBadRequest, user, devicePage{Wrong: "That code is not known, or no longer: run the command again."})
+		err = v.devices.decide(v.r.Context(), code, user, form.Get("decision") == "allow")
+		if errors.Is(err, session.ErrNotExist) {
+			return v.unknownCode(user)
+		}
+		if err != nil {
+			return err
 		}
 		return v.device(http.StatusOK, user, page)
 	})
+}
+
+func (v *visit) unknownCode(user auth.Identity) error {
+	return v.device(http.StatusBadRequest, user, devicePage{Wrong: "That code is not known, or no longer: run the command again."})
 }
 
 func addrText(a netip.Addr) string {
@@ -89,14 +101,17 @@ func (v *visit) beginDevice() error {
 	if err := v.r.ParseForm(); err != nil {
 		return badForm(err)
 	}
-	d, wait := v.devices.begin(shown(v.r.PostForm.Get("client_name"), 64), v.origin.Addr)
+	secret, d, wait, err := v.devices.begin(v.r.Context(), shown(v.r.PostForm.Get("client_name"), 64), v.origin.Addr)
+	if err != nil {
+		return err
+	}
 	if wait > 0 {
 		v.w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
 		return v.oauthError(http.StatusTooManyRequests, "slow_down", "too many logins have been begun: wait, then try again")
 	}
 	return v.answer(http.StatusOK, map[string]any{
-		"device_code":      d.secret,
-		"user_code":        spacedCode(d.code),
+		"device_code":      secret,
+		"user_code":        spacedCode(d.Code),
 		"verification_uri": v.origin.Base + "/ui/device",
 		"expires_in":       int(deviceTime.Seconds()),
 		"interval":         int(pollInterval.Seconds()),
@@ -115,19 +130,22 @@ func (v *visit) pollDevice() error {
 	if v.r.PostForm.Get("grant_type") != grantDevice {
 		return v.oauthError(http.StatusBadRequest, "unsupported_grant_type", "grant_type must be "+grantDevice)
 	}
-	d, err := v.devices.poll(v.r.PostForm.Get("device_code"))
-	if err != nil {
-		return v.oauthError(http.StatusBadRequest, err.Error(), "")
-	}
-	id, err := v.o.Verifier.Resolve(v.r.Context(), d.user.Subject)
+	d, err := v.devices.poll(v.r.Context(), v.r.PostForm.Get("device_code"))
 	switch {
-	case errors.Is(err, auth.ErrNoMatch), errors.Is(err, auth.ErrBadCredentials), err == nil && id.Version != d.user.Version:
+	case errors.Is(err, errPending), errors.Is(err, errSlowDown), errors.Is(err, errExpired), errors.Is(err, errDenied):
+		return v.oauthError(http.StatusBadRequest, err.Error(), "")
+	case err != nil:
+		return err
+	}
+	id, err := v.o.Verifier.Resolve(v.r.Context(), d.User)
+	switch {
+	case errors.Is(err, auth.ErrNoMatch), errors.Is(err, auth.ErrBadCredentials), err == nil && id.Version != d.Version:
 		return v.oauthError(http.StatusBadRequest, errDenied.Error(), "the user who confirmed it is no more")
 	case err != nil:
 		return err
 	}
 	expires := v.o.Now().Add(deviceLife)
-	name := strings.TrimSpace(d.client + " " + rand.Text()[:4]) // each login has a token of its own
+	name := strings.TrimSpace(d.Client + " " + rand.Text()[:4]) // each login has a token of its own
 	secret, err := v.o.Tokens.New(v.r.Context(), id.Subject, NewToken{Name: name, Expires: expires})
 	var invalid *InvalidError
 	if errors.As(err, &invalid) {

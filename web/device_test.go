@@ -1,6 +1,9 @@
 package web
 
 import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"net/http"
 	"net/netip"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"berth/auth"
+	"berth/auth/session"
 )
 
 // A begun is the answer to the beginning of a login.
@@ -152,21 +156,23 @@ func TestDeviceLimits(t *testing.T) {
 	begin(t, f, "")
 }
 
+// full is a store of as many logins as there may be.
+type full struct{ session.DeviceStore }
+
+func (full) AddDevice(context.Context, session.Device, time.Time, int) error {
+	return session.ErrTooMany
+}
+
 func TestDevicesAreBounded(t *testing.T) {
-	now := time.Now()
-	ds := newDevices(func() time.Time { return now })
-	for i := range maxDevices {
-		ds.begun = newLimiter(maxBegun, deviceTime, ds.now)
-		if _, wait := ds.begin("", netip.Addr{}); wait > 0 {
-			t.Fatalf("number %d has to wait", i)
-		}
+	ds := newDevices(full{}, time.Now)
+	if _, _, wait, err := ds.begin(t.Context(), "", netip.Addr{}); wait == 0 || err != nil {
+		t.Errorf("there is no end: %v", err)
 	}
-	if _, wait := ds.begin("", netip.MustParseAddr("10.0.0.1")); wait == 0 {
-		t.Error("there is no end")
+	for range 2 * maxLimited {
+		ds.early(sha256.Sum256([]byte(rand.Text())))
 	}
-	now = now.Add(deviceTime + 2*time.Minute)
-	if _, wait := ds.begin("", netip.MustParseAddr("10.0.0.1")); wait > 0 || len(ds.byCode) != 1 {
-		t.Errorf("%d are left", len(ds.byCode))
+	if len(ds.polls) > maxLimited {
+		t.Errorf("%d clients are remembered", len(ds.polls))
 	}
 }
 

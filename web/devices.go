@@ -1,9 +1,11 @@
 package web
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"math/big"
 	"net/netip"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"berth/auth"
+	"berth/auth/session"
 )
 
 // How logins of command lines are bounded.
@@ -35,133 +38,117 @@ var (
 	errDenied   = errors.New("access_denied")
 )
 
-// A device is the login of one command line.
-type device struct {
-	secret   string // the device code; not kept
-	code     string // the user code
-	client   string
-	addr     netip.Addr
-	began    time.Time
-	interval time.Duration
-	polled   time.Time
-	decided  bool
-	user     auth.Identity // who let it in, nobody when it was denied
-}
-
-// devices are the logins that are open. They die with the process.
+// devices are the logins that are open.
 type devices struct {
-	now      func() time.Time
-	begun    *limiter
-	mu       sync.Mutex
-	bySecret map[[sha256.Size]byte]*device
-	byCode   map[string]*device
+	now   func() time.Time
+	store session.DeviceStore
+	begun *limiter
+
+	mu    sync.Mutex
+	polls map[[sha256.Size]byte]polls // of this node
 }
 
-func newDevices(now func() time.Time) *devices {
-	return &devices{
-		now: now, begun: newLimiter(maxBegun, deviceTime, now),
-		bySecret: make(map[[sha256.Size]byte]*device), byCode: make(map[string]*device),
-	}
+// polls is how a client asks.
+type polls struct {
+	last     time.Time
+	interval time.Duration
 }
 
-// begin opens a login. Where there are too many, it returns how long to wait.
-func (ds *devices) begin(client string, addr netip.Addr) (device, time.Duration) {
+func newDevices(store session.DeviceStore, now func() time.Time) *devices {
+	return &devices{now: now, store: store, begun: newLimiter(maxBegun, deviceTime, now), polls: make(map[[sha256.Size]byte]polls)}
+}
+
+// since is when logins began at the earliest that are not over.
+func (ds *devices) since() time.Time { return ds.now().Add(-deviceTime) }
+
+// begin opens a login, and returns its device code, which is not kept. Where
+// there are too many, it returns how long to wait.
+func (ds *devices) begin(ctx context.Context, client string, addr netip.Addr) (secret string, d session.Device, wait time.Duration, err error) {
 	key := network(addr)
 	if wait := ds.begun.spent(key); wait > 0 {
-		return device{}, wait
+		return "", d, wait, nil
 	}
 	ds.begun.count(key)
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	ds.sweep()
-	if len(ds.bySecret) >= maxDevices {
-		return device{}, time.Minute
+	secret = rand.Text() + rand.Text()
+	hash := sha256.Sum256([]byte(secret))
+	d = session.Device{Hash: hash[:], Client: client, Addr: addr, Began: ds.now()}
+	for err = session.ErrCodeTaken; errors.Is(err, session.ErrCodeTaken); {
+		d.Code = newCode()
+		err = ds.store.AddDevice(ctx, d, ds.since(), maxDevices)
 	}
-	code := newCode()
-	for ds.byCode[code] != nil {
-		code = newCode()
+	if errors.Is(err, session.ErrTooMany) {
+		return "", d, time.Minute, nil
 	}
-	d := &device{code: code, client: client, addr: addr, began: ds.now(), interval: pollInterval}
-	secret := rand.Text() + rand.Text()
-	ds.bySecret[sha256.Sum256([]byte(secret))] = d
-	ds.byCode[code] = d
-	shownOnce := *d
-	shownOnce.secret = secret
-	return shownOnce, 0
+	return secret, d, 0, err
 }
 
-// sweep forgets logins that are over. They are told so for a minute.
-func (ds *devices) sweep() {
-	for hash, d := range ds.bySecret {
-		if ds.now().Sub(d.began) > deviceTime+time.Minute {
-			ds.forget(hash, d)
-		}
+// find returns the open login of a user code. Errors: session.ErrNotExist.
+func (ds *devices) find(ctx context.Context, code string) (session.Device, error) {
+	d, err := ds.store.Device(ctx, code, ds.since())
+	if err == nil && d.Decision != session.Undecided {
+		err = session.ErrNotExist
 	}
+	return d, err
 }
 
-func (ds *devices) forget(hash [sha256.Size]byte, d *device) {
-	delete(ds.bySecret, hash)
-	delete(ds.byCode, d.code)
-}
-
-func (ds *devices) open(d *device) bool {
-	return d != nil && !d.decided && ds.now().Sub(d.began) <= deviceTime
-}
-
-// find returns the open login of a user code.
-func (ds *devices) find(code string) (device, bool) {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d := ds.byCode[code]
-	if !ds.open(d) {
-		return device{}, false
-	}
-	return *d, true
-}
-
-// decide lets an open login in as user, or not. It reports whether there was
-// one.
-func (ds *devices) decide(code string, user auth.Identity, allow bool) bool {
-	ds.mu.Lock()
-	defer ds.mu.Unlock()
-	d := ds.byCode[code]
-	if !ds.open(d) {
-		return false
-	}
-	d.decided = true
+// decide lets an open login in as user, or not. Errors: session.ErrNotExist.
+func (ds *devices) decide(ctx context.Context, code string, user auth.Identity, allow bool) error {
+	d := session.Device{Code: code, Decision: session.Denied, User: user.Subject, Version: user.Version}
 	if allow {
-		d.user = user
+		d.Decision = session.Allowed
 	}
-	return true
+	return ds.store.DecideDevice(ctx, d, ds.since())
 }
 
 // poll returns a login that was let in, once. Errors: errPending, errSlowDown,
-// errExpired, errDenied.
-func (ds *devices) poll(secret string) (device, error) {
+// errExpired, errDenied; any other when the store does not answer.
+func (ds *devices) poll(ctx context.Context, secret string) (session.Device, error) {
+	hash := sha256.Sum256([]byte(secret))
+	if ds.early(hash) {
+		return session.Device{}, errSlowDown
+	}
+	d, err := ds.store.TakeDevice(ctx, hash[:], ds.since())
+	switch {
+	case errors.Is(err, session.ErrNotExist):
+		return d, errExpired
+	case err != nil:
+		return d, err
+	case d.Decision == session.Undecided:
+		return d, errPending
+	case d.Decision != session.Allowed:
+		return d, errDenied
+	}
+	return d, nil
+}
+
+// early reports whether a client asks again too early: then its interval grows.
+func (ds *devices) early(hash [sha256.Size]byte) bool {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
-	now, hash := ds.now(), sha256.Sum256([]byte(secret))
-	d := ds.bySecret[hash]
-	if d == nil {
-		return device{}, errExpired
+	now := ds.now()
+	p, known := ds.polls[hash]
+	if !known {
+		ds.forget(now)
+		p.interval = pollInterval
 	}
-	early := !d.polled.IsZero() && now.Sub(d.polled) < d.interval-time.Second // the network is not exact
-	d.polled = now
-	switch {
-	case now.Sub(d.began) > deviceTime:
-		ds.forget(hash, d)
-		return device{}, errExpired
-	case early:
-		d.interval += pollInterval
-		return device{}, errSlowDown
-	case !d.decided:
-		return device{}, errPending
+	early := known && now.Sub(p.last) < p.interval-time.Second // the network is not exact
+	if early {
+		p.interval += pollInterval
 	}
-	ds.forget(hash, d)
-	if d.user.Anonymous() {
-		return device{}, errDenied
+	p.last = now
+	ds.polls[hash] = p
+	return early
+}
+
+// forget makes room where too many clients ask, many of whom may ask for nothing.
+func (ds *devices) forget(now time.Time) {
+	if len(ds.polls) < maxLimited {
+		return
 	}
-	return *d, nil
+	maps.DeleteFunc(ds.polls, func(_ [sha256.Size]byte, p polls) bool { return now.Sub(p.last) > p.interval })
+	if len(ds.polls) >= maxLimited {
+		clear(ds.polls)
+	}
 }
 
 func newCode() string {

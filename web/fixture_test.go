@@ -143,7 +143,8 @@ func newFixture(t *testing.T, scheme string, change ...func(*server.Options)) *f
 	verifier := auth.NewVerifier([]auth.Authenticator{f.sso, f.users}, auth.Options{Hasher: hasher})
 	f.handler, err = New(Options{
 		Verifier: verifier, Sessions: session.New(db.Sessions(), session.Options{Resolve: verifier.Resolve, Now: f.now}),
-		Providers: func() []Provider { return []Provider{f.sso} }, Tokens: f.tokens, Passwords: func() bool { return true }, Log: quiet, Now: f.now,
+		Providers: func() []Provider { return []Provider{f.sso} }, Tokens: f.tokens, Devices: db.Devices(),
+		Passwords: func() bool { return true }, Log: quiet, Now: f.now,
 		Attempted: func(_ context.Context, a auth.Attempt) { f.attempts = append(f.attempts, a) },
 	})
 	if err != nil {

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
@@ -262,8 +264,24 @@ func (v *visit) finish(p Provider, s signIn, code string) (auth.Identity, error)
 	in := false
 	defer func() { v.used.end(s.Login.State, in, s.Until) }()
 	id, err := p.Finish(v.r.Context(), v.callbackURL(p), s.Login, code)
+	if err == nil {
+		err = v.claim(s)
+	}
 	in = err == nil
 	return id, err
+}
+
+// claim makes sure that no other node lets somebody in by the same sign-in.
+func (v *visit) claim(s signIn) error {
+	if v.o.Ledger == nil {
+		return nil
+	}
+	visitor := rand.Text()
+	whose, err := v.o.Ledger.Claim(v.r.Context(), sha256.Sum256([]byte("sign-in "+s.Login.State)), visitor, v.o.Now(), s.Until)
+	if err == nil && whose != visitor {
+		err = beginAgain()
+	}
+	return err
 }
 
 // beginAgain is the answer to a callback that ends no sign-in of this browser.

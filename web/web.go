@@ -74,10 +74,17 @@ type Options struct {
 	Sessions  *session.Sessions
 	Providers func() []Provider // that there are now; nil is none
 	Tokens    Tokens            // nil: personal tokens cannot be made
+	// Devices keeps logins of command lines; required with Tokens.
+	Devices session.DeviceStore
 	// Passwords reports whether there are users who log in with one; nil is no.
 	Passwords func() bool
 	// Host is the configured address of the registry, scheme and host, or "".
 	Host string
+	// Secret is what sign-ins are sealed with, the same on all nodes; random
+	// when nil.
+	Secret []byte
+	// Ledger lets a sign-in end once on all nodes; nil when there is one.
+	Ledger auth.Ledger
 	// Attempted is told of every sign-in that a Provider ended; nil is nobody.
 	Attempted func(context.Context, auth.Attempt)
 	Log       *slog.Logger     // slog.Default when nil
@@ -117,13 +124,13 @@ func New(o Options) (*Handler, error) {
 	if o.Attempted == nil {
 		o.Attempted = func(context.Context, auth.Attempt) {}
 	}
-	box, err := auth.RandomBox("berth sign-in")
+	box, err := o.box()
 	if err != nil {
 		return nil, err
 	}
 	h := &Handler{o: o, box: box, mux: http.NewServeMux(), guard: http.NewCrossOriginProtection()}
 	h.used.now, h.guesses = o.Now, newLimiter(maxGuesses, signInTime, o.Now)
-	h.devices = newDevices(o.Now)
+	h.devices = newDevices(o.Devices, o.Now)
 	if u, err := url.Parse(o.Host); err == nil && u.Host != "" {
 		if err := h.guard.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
 			return nil, err
@@ -135,6 +142,16 @@ func New(o Options) (*Handler, error) {
 	h.route()
 	return h, nil
 }
+
+func (o *Options) box() (*auth.Box, error) {
+	if o.Secret == nil {
+		return auth.RandomBox(signInPurpose)
+	}
+	return auth.NewBox(o.Secret, signInPurpose)
+}
+
+// signInPurpose is what the cookies of sign-ins are sealed for.
+const signInPurpose = "berth sign-in"
 
 // route is the one table of pages.
 func (h *Handler) route() {

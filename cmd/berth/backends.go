@@ -82,7 +82,7 @@ func (c *core) prepareProviders(ctx context.Context, next *lineup, cfg *Config) 
 		if err != nil {
 			return err
 		}
-		o.Log, o.Address = c.log, c.address
+		o.Log, o.Address, o.Shared = c.log, c.address, c.shared
 		o.Taken = func(ctx context.Context, name string) (string, error) {
 			return ownerAmong(ctx, slices.DeleteFunc(c.backends(), isProvider), name)
 		}

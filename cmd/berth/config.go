@@ -78,6 +78,7 @@ type httpConfig struct {
 	Secret         auth.Secret         `yaml:"secret,omitempty"`
 	RelativeURLs   bool                `yaml:"relativeurls"`
 	DrainTimeout   time.Duration       `yaml:"draintimeout"`
+	DrainDelay     time.Duration       `yaml:"draindelay,omitempty"`
 	TrustedProxies []netip.Prefix      `yaml:"trustedproxies,omitempty"`
 	TLS            tlsFiles            `yaml:"tls,omitempty"`
 	Headers        map[string][]string `yaml:"headers,omitempty"`

@@ -163,6 +163,9 @@ func (c *Config) checkHTTP(add func(path, format string, args ...any), oneOf fun
 	if h.DrainTimeout < 0 {
 		add("http.draintimeout", "it must not be negative")
 	}
+	if h.DrainDelay < 0 {
+		add("http.draindelay", "it must not be negative")
+	}
 }
 
 func (c *Config) checkAuth(add func(path, format string, args ...any), htpasswdGiven bool) {

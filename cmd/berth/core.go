@@ -40,6 +40,8 @@ type core struct {
 	disks    []string // folders on them, of blobs and database
 	lock     *os.File
 	db       *meta.DB
+	shared   bool      // other nodes have the database too
+	follower *follower // nil unless it is shared
 	registry *local.Registry
 	// storeDegraded says what is wrong with the blob store; nil where it cannot
 	// tell.
@@ -104,7 +106,11 @@ func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
 		return err
 	}
 	c.collector = newCollector(c, cfg, log)
-	return c.openGate(ctx, cfg, log)
+	if err := c.openGate(ctx, cfg, log); err != nil {
+		return err
+	}
+	c.follower = c.newFollower(log)
+	return nil
 }
 
 func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err error) {
@@ -152,6 +158,7 @@ func (c *core) openMetadata(ctx context.Context, cfg *Config, file string) (err 
 		if c.db, err = meta.OpenPostgres(ctx, cfg.Metadata.Postgres.options()); err != nil {
 			return fmt.Errorf("metadata.postgres: %w", err)
 		}
+		c.shared = true
 		c.closers = append(c.closers, c.db.Close)
 		return checkNew(ctx, c.db, c.dir, cfg.databasePath())
 	}
@@ -200,15 +207,12 @@ func openStore(ctx context.Context, cfg *Config, log *slog.Logger) (store blob.S
 
 // registryOptions returns how the registry uses its store.
 func (c *Config) registryOptions(log *slog.Logger) local.Options {
-	o := local.Options{Log: log, KeptUploads: keptUploads, Grace: c.GC.Grace}
+	o := local.Options{Log: log, KeptUploads: keptUploads, Grace: c.GC.Grace, Shared: c.Metadata.Postgres != nil}
 	if p := c.Storage.Maintenance.UploadPurging; p != nil {
 		o.UploadIdle = p.Age
 	}
 	if c.isRemote() {
 		o.KeptUploads = keptRemoteUploads
-	}
-	if c.Metadata.Postgres != nil {
-		o.KeptUploads = 0 // another node may get the next request
 	}
 	if !c.Storage.Redirect.Disable {
 		o.URLLifetime = urlLifetime
@@ -259,7 +263,9 @@ func (c *core) openGate(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if c.certificates != nil {
 		c.last = append(c.last, c.certificates)
 	}
-	c.verifier = auth.NewVerifier(c.backends(), auth.Options{Hasher: c.hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted})
+	c.verifier = auth.NewVerifier(c.backends(), auth.Options{
+		Hasher: c.hasher, Groups: cfg.Auth.Groups, Attempted: c.attempted, Current: c.isCurrent,
+	})
 	c.sessions = session.New(c.db.Sessions(), session.Options{Resolve: c.verifier.Resolve, Log: log})
 	return c.openIssuer(ctx, cfg.Auth.Issuer, log)
 }
@@ -323,7 +329,7 @@ func (c *core) openIssuer(ctx context.Context, cfg issuerConfig, log *slog.Logge
 // openForeign opens what knows users by what others have signed. They stand
 // before all other backends: nobody takes a name of theirs.
 func (c *core) openForeign(cfg *Config, log *slog.Logger) (err error) {
-	if c.trust, err = trust.New(cfg.trustRules(), trust.Options{Log: log}); err != nil {
+	if c.trust, err = trust.New(cfg.trustRules(), trust.Options{Log: log, Ledger: c.ledger()}); err != nil {
 		return fmt.Errorf("auth.trust: %w", err)
 	}
 	c.closers = append(c.closers, c.trust.Close)

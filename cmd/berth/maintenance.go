@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"time"
+
+	"berth/job"
 )
 
 // reap gives up the uploads that nobody goes on with, or tells of them alone,
@@ -26,10 +28,15 @@ func (r *running) reap(ctx context.Context) {
 		if p.DryRun {
 			do, done = r.core.registry.CountIdleUploads, "idle uploads would be reaped: storage.maintenance.uploadpurging.dryrun is set"
 		}
-		if n, err := do(ctx); err != nil && ctx.Err() == nil {
+		err := r.core.collector.runner.Once(ctx, "reap", func(ctx context.Context, _ job.Lease) error {
+			n, err := do(ctx)
+			if n > 0 {
+				r.log.Info(done, "count", n)
+			}
+			return err
+		})
+		if err != nil && ctx.Err() == nil && !errors.Is(err, job.ErrHeld) {
 			r.log.Error("reap idle uploads", "error", err)
-		} else if n > 0 {
-			r.log.Info(done, "count", n)
 		}
 		select {
 		case <-ctx.Done():

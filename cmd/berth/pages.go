@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -14,8 +15,15 @@ import (
 )
 
 // pages returns the pages for people.
-func (r *running) pages() (*web.Handler, error) {
+func (r *running) pages(ctx context.Context) (*web.Handler, error) {
+	secret, err := r.core.sso.Store.Secret(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the secret of sign-ins: %w", err)
+	}
 	o := web.Options{
+		Secret:    secret,
+		Devices:   r.core.db.Devices(),
+		Ledger:    r.core.ledger(),
 		Verifier:  r.core.verifier,
 		Sessions:  r.core.sessions,
 		Tokens:    personalTokens{r.core.robots.Tokens(), r.core.audit},

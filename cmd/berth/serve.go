@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -111,10 +112,13 @@ type running struct {
 	servers  []listening
 	failed   chan error
 	work     sync.WaitGroup
+	draining atomic.Bool // it was told to stop
 }
 
 func (r *running) run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
+	told := ctx.Done()
+	// What goes on beside the requests ends after them.
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer r.work.Wait()
 	defer stop()
 	r.health.watch("storage", r.space.degraded)
@@ -122,6 +126,9 @@ func (r *running) run(ctx context.Context) error {
 		r.health.watch("storage."+r.cfg.storageDriver(), degraded)
 	}
 	r.health.watch("metadata", r.core.db.Degraded)
+	if r.core.follower != nil {
+		r.health.watch("nodes", r.core.follower.degraded)
+	}
 	if r.core.htpasswd != nil {
 		r.health.watch("auth.htpasswd", r.core.htpasswd.Degraded)
 	}
@@ -151,12 +158,13 @@ func (r *running) run(ctx context.Context) error {
 	r.accept()
 	r.startWork(ctx)
 	select {
-	case <-ctx.Done():
+	case <-told:
 	case err := <-r.failed:
 		r.shutDown()
 		return err
 	}
-	r.log.Info("stopping", "drain", r.cfg.HTTP.DrainTimeout)
+	r.log.Info("stopping", "delay", r.cfg.HTTP.DrainDelay, "drain", r.cfg.HTTP.DrainTimeout)
+	r.leave()
 	r.shutDown()
 	ctx = context.WithoutCancel(ctx)
 	return errors.Join(r.core.registry.SaveUploads(ctx, 0), r.core.registry.WritePulls(ctx))
@@ -167,7 +175,7 @@ func (r *running) run(ctx context.Context) error {
 func (r *running) listen(ctx context.Context) error {
 	o := r.serverOptions()
 	if r.cfg.authenticates() {
-		pages, err := r.pages()
+		pages, err := r.pages(ctx)
 		if err != nil {
 			return err
 		}
@@ -249,7 +257,7 @@ func (r *running) serverOptions() server.Options {
 		ReadOnly:       func() bool { return c.Storage.Maintenance.ReadOnly.Enabled },
 		MaxCatalog:     c.Catalog.MaxEntries,
 		MaxTags:        c.Tags.MaxTags,
-		Health:         func(context.Context) (bool, []string) { return r.health.ready(), r.health.degraded() },
+		Health:         r.ready,
 		Refused:        r.refused,
 		Meter:          r.space.meter(r.metrics),
 		Metrics:        r.metrics.handler(),
@@ -300,6 +308,9 @@ func (r *running) refused(ctx context.Context, f server.Refusal) {
 // startWork starts what goes on beside the requests.
 func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.health.run(ctx, r.log) })
+	if r.core.follower != nil {
+		r.work.Go(func() { r.core.follower.run(ctx, r.core.db) })
+	}
 	r.work.Go(func() { r.core.issuer.Run(ctx) })
 	r.work.Go(func() { r.core.robots.Run(ctx) })
 	r.work.Go(func() { r.core.sessions.Run(ctx) })
@@ -342,6 +353,23 @@ func (r *running) saveUploads(ctx context.Context) {
 	}
 }
 
+// ready is server.Options.Health.
+func (r *running) ready(context.Context) (bool, []string) {
+	return !r.draining.Load() && r.health.ready(), r.health.degraded()
+}
+
+// leave lets whoever sends requests here find out that this node is about to
+// stop, and serves them meanwhile.
+func (r *running) leave() {
+	r.draining.Store(true)
+	for _, s := range r.servers {
+		s.SetKeepAlivesEnabled(false)
+	}
+	if r.cfg.HTTP.DrainDelay > 0 {
+		time.Sleep(r.cfg.HTTP.DrainDelay)
+	}
+}
+
 // shutDown lets requests end for the drain time, and then cuts them.
 func (r *running) shutDown() {
 	ctx, cancel := context.WithTimeout(context.Background(), r.cfg.HTTP.DrainTimeout)
@@ -374,7 +402,11 @@ func (r *running) firstAdmin(ctx context.Context) error {
 	if generated {
 		password = account.NewPassword()
 	}
-	if err := r.core.management(nil).AddUser(ctx, admin.NewUser{Name: "admin", Password: password}); err != nil {
+	err := r.core.management(nil).AddUser(ctx, admin.NewUser{Name: "admin", Password: password})
+	if errors.Is(err, account.ErrExists) {
+		return r.core.accounts.Reload(ctx) // another node was quicker
+	}
+	if err != nil {
 		if !generated {
 			err = fmt.Errorf("$BERTH_ADMIN_PASSWORD_FILE: %w", err)
 		}
