@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 
 	"berth/layout"
 	"berth/meta"
@@ -33,6 +34,8 @@ type exporter struct {
 	dir   *os.Root
 	prune bool
 	repos map[string]bool // that the registry has
+
+	linking sync.Mutex
 }
 
 // Export implements registry.Mover. A file that is there already, of the right

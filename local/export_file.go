@@ -127,8 +127,11 @@ func (e *exporter) writeFile(part string, place func() string, fill func(*os.Fil
 	return nil
 }
 
-// writeLink writes a link, unless it is there.
+// writeLink writes a link, unless it is there. One at a time: bytes that have two
+// digests in a repository are two blobs with the same link.
 func (e *exporter) writeLink(target string, d oci.Digest) error {
+	e.linking.Lock()
+	defer e.linking.Unlock()
 	if there, err := e.dir.ReadFile(target); err == nil && bytes.Equal(there, []byte(d)) {
 		return nil
 	}
