@@ -94,6 +94,11 @@ func (m *move) run() {
 	before["team/new:v1"] = digestOf(ours.manifest)
 	delete(before, "team/app:v2")
 
+	if report := m.adopt(0); report.New != 0 || report.Manifests < 10 {
+		t.Errorf("beside the server: %+v", report)
+	}
+	c.expect(t, 404, "GET", "/v2/team/app/manifests/v2")
+
 	away := filepath.Join(m.dir, "away")
 	if out, code := m.berth("export", m.config, away); code != 0 {
 		t.Errorf("export beside the server: exit %d: %s", code, out)
@@ -283,8 +288,8 @@ type finding struct {
 }
 
 type transferReport struct {
-	Uploads, New, Lost, Copied int
-	LeftOut                    []finding
+	Uploads, New, Lost, Manifests int
+	LeftOut                       []finding
 }
 
 // adopt imports, and returns the report.
