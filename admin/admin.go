@@ -27,6 +27,7 @@ type API interface {
 	registry.Mover
 	registry.Sweeper
 	Repositories
+	registry.Accountant
 }
 
 // Users manages the accounts that berth itself keeps. Changes hold from the

@@ -40,6 +40,7 @@ type Service struct {
 	Mover    registry.Mover
 	Sweeper  registry.Sweeper
 	Deleter  registry.Deleter
+	Usage    registry.Accountant
 	// Audit is told of every change; nil is nobody. Audited returns the refusal
 	// or the failed login of a reference from before; nil is none. Errors of
 	// the second: audit.ErrNotFound.
@@ -256,6 +257,7 @@ func invalid(err error) error {
 
 // told turns the errors that the user can mend into Errors.
 func told(err error) error {
+	var rule *registry.RuleError
 	switch {
 	case errors.Is(err, account.ErrInvalid), errors.Is(err, robot.ErrInvalid):
 		return &Error{Invalid, err.Error()}
@@ -267,6 +269,8 @@ func told(err error) error {
 		return &Error{NotFound, token.ErrNotExist.Error()}
 	case errors.Is(err, robot.ErrExists):
 		return &Error{Exists, robot.ErrExists.Error()}
+	case errors.As(err, &rule):
+		return &Error{Invalid, rule.Message}
 	case errors.Is(err, robot.ErrNotExist):
 		return &Error{NotFound, robot.ErrNotExist.Error()}
 	}

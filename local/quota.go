@@ -93,9 +93,9 @@ func (q *Quota) check(used, added registry.Usage) error {
 	case q.Limit.Bytes > 0 && added.Bytes > 0 && added.Bytes > q.Limit.Bytes-used.Bytes:
 		return q.refuse("%s of %s are used, and this takes %s: %s", bytesText(used.Bytes), bytesText(q.Limit.Bytes), bytesText(added.Bytes), clear)
 	case q.Limit.Repositories > 0 && added.Repositories > 0 && used.Repositories >= q.Limit.Repositories:
-		return q.refuse("there are %d repositories of %d: remove one, or ask for more", used.Repositories, q.Limit.Repositories)
+		return q.refuse("%d of %d repositories are there: remove one, or ask for more", used.Repositories, q.Limit.Repositories)
 	case q.Limit.Tags > 0 && added.Tags > 0 && added.Tags > q.Limit.Tags-used.Tags:
-		return q.refuse("there are %d tags of %d: delete some, or ask for more", used.Tags, q.Limit.Tags)
+		return q.refuse("%d of %d tags are there: delete some, or ask for more", used.Tags, q.Limit.Tags)
 	}
 	return nil
 }

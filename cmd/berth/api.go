@@ -57,6 +57,7 @@ func newClient(path string) *admin.Client {
 type stored interface {
 	registry.Mover
 	registry.Sweeper
+	registry.Accountant
 	admin.Repositories
 }
 
@@ -83,7 +84,7 @@ func withStored(cmd *cobra.Command, cfg *Config, adopting bool, do func(stored) 
 	if err := c.openAudit(cfg, log); err != nil {
 		return err
 	}
-	s := &admin.Service{Mover: c.registry, Sweeper: newCollector(c, cfg, log), Deleter: c.registry}
+	s := &admin.Service{Mover: c.registry, Sweeper: newCollector(c, cfg, log), Deleter: c.registry, Usage: c.registry}
 	if c.audit != nil {
 		s.Audit = c.audit.Record
 	}

@@ -119,9 +119,9 @@ func (r *running) auditRegistry(kind audit.Kind, err error) {
 	r.core.audit.Record(e)
 }
 
-// rulesDigest returns a digest that differs when rules or groups do.
+// rulesDigest returns a digest that differs when rules, quotas, limits or groups do.
 func (c *Config) rulesDigest() oci.Digest {
-	data, err := json.Marshal([]any{c.accessGiven, c.Access, c.Auth.Groups})
+	data, err := json.Marshal([]any{c.accessGiven, c.Access, c.Auth.Groups, c.Immutable, c.Quotas, c.Limits})
 	if err != nil {
 		return "" // texts, networks and truth values can always be encoded
 	}

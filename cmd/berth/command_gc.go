@@ -167,30 +167,3 @@ func printTotals(out io.Writer, r registry.SweepReport) {
 		fmt.Fprintf(out, "not deleted, to be tried again: %d objects\n", r.Failed)
 	}
 }
-
-func newRepoCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "repo",
-		Short:   "Manage repositories",
-		Example: "  berth repo delete team/old-app",
-		Args:    cobra.NoArgs,
-		RunE:    func(*cobra.Command, []string) error { return errors.New("repo: name what to do") },
-	}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "delete NAME",
-		Short: "Delete a repository and all that is in it",
-		Long: "Deletes all tags, manifests and blobs of the repository, the tags first. What others push to it\n" +
-			"meanwhile stays. When it is interrupted, another call goes on. Bytes go with the next sweep after\n" +
-			"the grace (gc.grace).",
-		Example: "  berth repo delete team/old-app",
-		Args:    cobra.ExactArgs(1),
-		RunE: operation(func(cmd *cobra.Command, args []string) error {
-			cfg, err := configOf(cmd)
-			if err != nil {
-				return err
-			}
-			return withStored(cmd, cfg, false, func(s stored) error { return s.DeleteRepository(cmd.Context(), args[0]) })
-		}),
-	})
-	return cmd
-}

@@ -28,9 +28,13 @@ type Config struct {
 	Access   []accessRule   `yaml:"access,omitempty"`
 	// AccessTests must hold at start, at reload and in `berth config check`.
 	AccessTests []accessTest `yaml:"accesstests,omitempty"`
-	Audit       auditConfig  `yaml:"audit"`
-	Mirrors     []any        `yaml:"mirrors,omitempty" config:"later"`
-	GC          gcConfig     `yaml:"gc"`
+	// What may be written, and how often somebody may come, whoever he is.
+	Immutable []immutableRule `yaml:"immutable,omitempty"`
+	Quotas    []quotaRule     `yaml:"quotas,omitempty"`
+	Limits    []limitRule     `yaml:"limits,omitempty"`
+	Audit     auditConfig     `yaml:"audit"`
+	Mirrors   []any           `yaml:"mirrors,omitempty" config:"later"`
+	GC        gcConfig        `yaml:"gc"`
 	// Retention is what goes from repositories by itself.
 	Retention []retentionConfig `yaml:"retention,omitempty"`
 

@@ -141,6 +141,7 @@ func (c *Config) check(d *document) error {
 	c.checkLDAP(add)
 	c.checkAudit(add)
 	c.checkGC(add)
+	c.checkRules(add)
 	return errors.Join(errs...)
 }
 
@@ -266,5 +267,6 @@ func (c *Config) warnings() (warnings []string) {
 	}
 	warnings = append(warnings, c.metadataWarnings()...)
 	warnings = append(warnings, c.gcWarnings()...)
+	warnings = append(warnings, c.ruleWarnings()...)
 	return append(warnings, c.ldapWarnings()...)
 }

@@ -144,12 +144,20 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	if err := c.openMetadata(ctx, cfg, database); err != nil {
 		return err
 	}
+	rules, err := cfg.contentRules()
+	if err != nil {
+		return err
+	}
 	o := cfg.registryOptions(log)
 	o.Adopting = c.adopting
 	if c.registry, err = local.Open(ctx, store, c.db, o); errors.Is(err, local.ErrNotAdopted) {
 		return fmt.Errorf("%w: run `berth import` once, which copies no blob, or name another place in storage", err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	c.registry.SetRules(rules)
+	return nil
 }
 
 // openMetadata opens the database: the file, or where that is "" PostgreSQL.
@@ -357,6 +365,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Mover:    c.registry,
 		Sweeper:  c.collector,
 		Deleter:  c.registry,
+		Usage:    c.registry,
 		Resolve:  c.verifier.Resolve,
 		Trust:    c.trust,
 		Refusals: refusals,

@@ -27,8 +27,8 @@ type unknownError struct{ error }
 //
 // A variable that names no key or whose value cannot be read is ignored, with a
 // warning: clusters put REGISTRY_PORT and the like into every container. Under
-// auth and access a value that cannot be read is an error, as ignoring it could
-// open a door.
+// auth, access and the rules beside it a value that cannot be read is an error, as
+// ignoring it could open a door.
 func (d *document) override(env []string) (warnings []string, err error) {
 	values := make(map[string]string)
 	for _, e := range env {
@@ -49,7 +49,7 @@ func (d *document) override(env []string) (warnings []string, err error) {
 			if driver := driverOf(segments); driver != "" {
 				named[driver] = true
 			}
-		case !errors.As(err, new(unknownError)) && (section == "auth" || section == "access"):
+		case !errors.As(err, new(unknownError)) && slices.Contains(guarding(), section):
 			errs = append(errs, err)
 		default:
 			warnings = append(warnings, strings.ReplaceAll(err.Error(), "\n", "; ")+"; the variable is ignored")
@@ -57,6 +57,9 @@ func (d *document) override(env []string) (warnings []string, err error) {
 	}
 	return append(warnings, d.settleDriver(named)...), errors.Join(errs...)
 }
+
+// guarding returns the sections that keep somebody from something.
+func guarding() []string { return []string{"auth", "access", "immutable", "quotas", "limits"} }
 
 // compareNames orders variables so that general ones come before specific ones,
 // and the elements of a list in their order.

@@ -22,6 +22,7 @@ type metrics struct {
 	received *prometheus.HistogramVec
 	sent     *prometheus.HistogramVec
 	refused  prometheus.Counter
+	rules    *prometheus.CounterVec
 	panics   prometheus.Counter
 }
 
@@ -50,11 +51,14 @@ func newMetrics(stats func() auth.Stats) *metrics {
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "berth_refused_requests_total", Help: "Requests whose caller may not do what he asked.",
 		}),
+		rules: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "berth_rule_refusals_total", Help: "Requests that a rule did not let through, whoever asks: immutable, quota or limit.",
+		}, []string{"rule"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "berth_panics_total", Help: "Requests that ended in a panic.",
 		}),
 	}
-	m.registry.MustRegister(m.inFlight, m.requests, m.duration, m.received, m.sent, m.refused, m.panics,
+	m.registry.MustRegister(m.inFlight, m.requests, m.duration, m.received, m.sent, m.refused, m.rules, m.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.count("berth_authentication_attempts_total", "Passwords presented.", func() uint64 { return stats().Attempts })
 	m.count("berth_authentication_failures_total", "Passwords that were wrong.", func() uint64 { return stats().Failures })
@@ -94,6 +98,9 @@ func (m *metrics) End(s server.Sample) {
 	m.sent.WithLabelValues(s.Handler).Observe(float64(s.Sent))
 	if s.Refused {
 		m.refused.Inc()
+	}
+	if s.Rule != "" {
+		m.rules.WithLabelValues(s.Rule).Inc()
 	}
 	if s.Panicked {
 		m.panics.Inc()

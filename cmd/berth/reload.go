@@ -91,6 +91,10 @@ func (r *running) tryReload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	useRules, err := r.newRules(cfg)
+	if err != nil {
+		return err
+	}
 	next, err := r.core.prepare(ctx, cfg)
 	if err != nil {
 		return err
@@ -105,6 +109,7 @@ func (r *running) tryReload(ctx context.Context) error {
 	r.core.accountsOnly.Store(cfg.accountsOnly() && !fixed)
 	r.core.use(next)
 	r.core.collector.setRules(cfg)
+	useRules()
 	r.ruling = cfg
 	r.level.Set(logLevel(string(cfg.Log.Level)))
 	for _, w := range warnings {
@@ -147,6 +152,26 @@ func changedKeys(a, b reflect.Value, path string) (changed []string) {
 	return changed
 }
 
+// newRules returns what puts the rules about content, and the limits, of cfg in
+// force.
+func (r *running) newRules(cfg *Config) (use func(), err error) {
+	rules, err := cfg.contentRules()
+	if err != nil {
+		return nil, err
+	}
+	limits, err := cfg.limits()
+	if err != nil {
+		return nil, err
+	}
+	same := reflect.DeepEqual(r.ruling.Limits, cfg.Limits)
+	return func() {
+		r.core.registry.SetRules(rules)
+		if !same { // else what is used stays used
+			r.limits.Store(limits)
+		}
+	}, nil
+}
+
 // dropsRules reports whether next leaves out rules altogether that old has, be
 // they none.
 func dropsRules(old, next *Config) bool {
@@ -158,6 +183,7 @@ func dropsRules(old, next *Config) bool {
 func withoutReloadable(cfg *Config) Config {
 	c := *cfg
 	c.Access, c.AccessTests, c.Retention = nil, nil, nil
+	c.Immutable, c.Quotas, c.Limits = nil, nil, nil
 	c.Auth.Groups, c.Auth.Trust, c.Auth.LDAP, c.Auth.OIDC = nil, nil, nil, nil
 	c.Log.Level = ""
 	return c

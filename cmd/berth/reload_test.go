@@ -8,7 +8,60 @@ import (
 	"testing"
 
 	"berth/access"
+	"berth/registry"
+	"berth/server"
 )
+
+// TestReloadOfRules changes rules of a running registry, and leaves what is used of
+// a limit where the limit stays.
+func TestReloadOfRules(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.yml")
+	plain := "version: 0.1\nstorage: {filesystem: {rootdirectory: " + dir + "}}\n"
+	r := &running{src: source{path: writeFile(t, path, plain)}, level: new(slog.LevelVar), log: slog.New(slog.DiscardHandler)}
+	var err error
+	if r.cfg, _, err = r.src.load(); err != nil {
+		t.Fatal(err)
+	}
+	r.ruling = r.cfg
+	if r.core, err = openCore(t.Context(), r.cfg, r.log, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer r.core.close()
+	start := func() error {
+		_, err := r.core.registry.StartUpload(t.Context(), "team/app", registry.UploadOptions{Size: 10})
+		return err
+	}
+	const limits = "limits: [{of: pulls, per: address, rate: 1/s}]\n"
+	var before *server.Limits
+	for _, step := range []struct {
+		name, text      string
+		refused, limits bool
+	}{
+		{"as at the start", plain, false, false},
+		{"rules come", plain + limits + "quotas: [{repositories: 'team/**', bytes: 5}]\n", true, true},
+		{"what does not check", plain + "quotas: [{repositories: 'team/**'}]\n", true, true},
+		{"more room", plain + limits + "quotas: [{repositories: 'team/**', bytes: 50}]\n", false, true},
+		{"rules go", plain, false, false},
+	} {
+		digest := r.ruling.rulesDigest()
+		writeFile(t, path, step.text)
+		if err := r.tryReload(t.Context()); (err != nil) != (step.name == "what does not check") {
+			t.Errorf("%s: %v", step.name, err)
+		}
+		if err := start(); (err != nil) != step.refused {
+			t.Errorf("%s: an upload: %v", step.name, err)
+		}
+		now := r.limits.Load()
+		if (now != nil) != step.limits || before != nil && now != nil && now != before {
+			t.Errorf("%s: there are limits: %v, others than before: %v", step.name, now != nil, now != before)
+		}
+		if changed := r.ruling.rulesDigest() != digest; changed != (step.name != "as at the start" && step.name != "what does not check") {
+			t.Errorf("%s: the digest of the rules is another: %v", step.name, changed)
+		}
+		before = now
+	}
+}
 
 // TestReloadKeepsWhatGuards edits the configuration of a running registry one
 // step after the other, and asks after each what a user may do.

@@ -84,6 +84,11 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	r.metrics.gauge("berth_credentials_expiring", "Robots and personal tokens that expire within 14 days.", core.robots.Expiring)
 	r.watchAudit()
 	r.watchGC()
+	limits, err := cfg.limits()
+	if err != nil {
+		return errors.Join(err, core.close())
+	}
+	r.limits.Store(limits)
 	ballast := collectEvenly()
 	defer runtime.KeepAlive(ballast)
 	return errors.Join(r.run(ctx), core.close())
@@ -106,6 +111,7 @@ type running struct {
 	stdout, stderr io.Writer
 
 	health   health
+	limits   atomic.Pointer[server.Limits] // nil: none
 	refusals admin.Refusals
 	metrics  *metrics
 	space    *space
@@ -261,6 +267,7 @@ func (r *running) serverOptions() server.Options {
 		Refused:        r.refused,
 		Meter:          r.space.meter(r.metrics),
 		Metrics:        r.metrics.handler(),
+		Limits:         r.limits.Load,
 		Log:            r.log,
 	}
 	if c.authenticates() {
@@ -318,6 +325,7 @@ func (r *running) startWork(ctx context.Context) {
 	for _, c := range r.healthChecks() {
 		r.work.Go(func() { c.run(ctx, &r.health, r.log) })
 	}
+	r.work.Go(func() { r.checkUsage(ctx) })
 	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.writePulls(ctx) })
 	if *r.cfg.GC.Enabled {
