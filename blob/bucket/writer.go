@@ -2,7 +2,6 @@ package bucket
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,13 +47,6 @@ type writer struct {
 	mark   *mark // what Mark returned last, nil if it never did
 }
 
-// A mark is a place in a stream that another writer of the Store can go on from.
-type mark struct {
-	name string
-	state
-	rest []byte // which nobody changes
-}
-
 func (s *Store) newWriter(ctx context.Context, key string) *writer {
 	w := &writer{store: s, key: key}
 	w.alive, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -82,18 +74,6 @@ func (w *writer) restore(ctx context.Context, st state) error {
 		return err
 	}
 	return w.take(ctx, st)
-}
-
-// goOn goes on from the mark m, which must have that name. The caller holds the
-// lock.
-func (w *writer) goOn(ctx context.Context, m *mark, name string) error {
-	if m == nil || m.name != name {
-		return blob.ErrStale
-	}
-	ctx, done := w.during(ctx)
-	defer done()
-	w.mark, w.rest = m, m.rest
-	return w.take(ctx, m.state)
 }
 
 // take takes over what st says beside the rest.
@@ -226,31 +206,6 @@ func (w *writer) overtaken(err error) error {
 	return err
 }
 
-// Mark implements blob.Writer. It keeps what comes after the last part in no more
-// memory than it takes, and fails where that is much.
-func (w *writer) Mark() ([]byte, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.phase != writing || w.alive.Err() != nil {
-		return nil, blob.ErrStale
-	}
-	if len(w.rest) > maxMarked || len(w.rest) >= w.store.o.Part {
-		return nil, fmt.Errorf("mark blob %s: %d bytes are not sent yet", w.key, len(w.rest))
-	}
-	if err := w.land(); err != nil {
-		return nil, err
-	}
-	st, err := w.state(w.tail, w.before)
-	if err != nil {
-		return nil, err
-	}
-	rest := append(make([]byte, 0, len(w.rest)), w.rest...)
-	w.store.release(w.rest)
-	w.rest = rest
-	w.mark = &mark{rand.Text(), st, rest}
-	return json.Marshal(state{Marked: w.mark.name})
-}
-
 // state returns how far the writer is. The caller holds the lock.
 func (w *writer) state(tail, before string) (st state, err error) {
 	st = state{Size: w.Size(), Sent: w.sent, Tail: tail, Before: before}
@@ -309,7 +264,8 @@ func (w *writer) Commit(ctx context.Context) (blob.Info, error) {
 	switch err = w.overtaken(err); {
 	case errors.Is(err, ErrExists), errors.Is(err, blob.ErrStale):
 		// What there is belongs to whoever was faster, and is not Abort's.
-		if errors.Is(err, ErrExists) && w.parts != nil {
+		// Parts are too, unless they were begun here.
+		if w.parts != nil && (errors.Is(err, ErrExists) || w.tail == "" || w.strays) {
 			w.store.tidy(ctx, w.name(), w.parts.Drop)
 		}
 		w.end()

@@ -235,7 +235,10 @@ func TestLeftParts(t *testing.T) {
 	o := site.options()
 	o.PartSize = MinPart
 	here, there := openStore(t, o), openStore(t, o)
-	left := create(t, there, "left", bytesOf(2*MinPart+1)) // the first part has arrived
+	left := create(t, there, "left", bytesOf(MinPart+1))
+	if _, err := left.Mark(); err != nil { // which waits for the part
+		t.Fatal(err)
+	}
 	wantKeys(t, here, "left")
 	if err := here.Delete(t.Context(), "left"); err != nil {
 		t.Fatal(err)
@@ -253,7 +256,11 @@ func TestLeftParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := dying.Write(bytesOf(2*MinPart + 1)); err != nil {
+	_, err = dying.Write(bytesOf(MinPart + 1))
+	if err == nil {
+		_, err = dying.Mark()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	w, err := here.Resume(t.Context(), "k", state)
