@@ -105,6 +105,10 @@ func wantTags(t *testing.T, r *Registry, want ...oci.Tag) {
 // TestUntagged is about what goes without a tag, 48 hours after it was last of use.
 func TestUntagged(t *testing.T) {
 	r, c := swept(t)
+	storyOfUntagged(t, r, c)
+}
+
+func storyOfUntagged(t *testing.T, r *Registry, c *turning) {
 	age := 48 * time.Hour
 	o := SweepOptions{Retention: []RetentionRule{{Repository: anyRepo, Tag: anyTag, Untagged: &age}}}
 	push(t, r, repo, "l")

@@ -154,3 +154,27 @@ func put(t testing.TB, s blob.Store, key string) {
 		t.Fatal(err)
 	}
 }
+
+// TestSweepOnPostgres tells some of the stories again.
+func TestSweepOnPostgres(t *testing.T) {
+	s := sharedPostgres.Server(t)
+	tables := s.Database(t)
+	if err := openPostgres(t, s.URL(tables)).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, story := range map[string]func(*testing.T, *Registry, *turning){
+		"garbage": storyOfGarbage, "dry run": storyOfADryRun, "unknown objects": storyOfUnknownObjects, "untagged": storyOfUntagged,
+		"a large repository": func(t *testing.T, r *Registry, _ *turning) {
+			fill(t, r)
+			if err := r.DeleteRepository(t.Context(), repo); err != nil {
+				t.Fatal(err)
+			}
+			wantGone(t, r, repo, "l", "l1")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newClock()
+			story(t, openRegistry(t, memory.New(), openPostgres(t, s.URL(s.Copy(t, tables))), Options{Now: c.Now}), c)
+		})
+	}
+}

@@ -19,6 +19,10 @@ import (
 
 func TestSweepRemovesWhatNothingNeeds(t *testing.T) {
 	r, c := swept(t)
+	storyOfGarbage(t, r, c)
+}
+
+func storyOfGarbage(t *testing.T, r *Registry, c *turning) {
 	push(t, r, repo, "layer")
 	putManifest(t, r, repo, image(t, r, repo, "layer"), "v1")
 	push(t, r, repo, "loose")
@@ -141,6 +145,10 @@ func TestAReadGoesOnWithoutALease(t *testing.T) {
 
 func TestSweepUnknownObjects(t *testing.T) {
 	r, c := swept(t)
+	storyOfUnknownObjects(t, r, c)
+}
+
+func storyOfUnknownObjects(t *testing.T, r *Registry, c *turning) {
 	u := start(t, r, repo)
 	write(t, u, "begun")
 	suspend(t, u)
@@ -397,6 +405,10 @@ func TestSweepThatWasOvertaken(t *testing.T) {
 
 func TestADryRunChangesNothingAndTellsTheSame(t *testing.T) {
 	r, c := swept(t)
+	storyOfADryRun(t, r, c)
+}
+
+func storyOfADryRun(t *testing.T, r *Registry, c *turning) {
 	age := time.Hour
 	rules := []RetentionRule{{Repository: anyRepo, Tag: anyTag, Keep: 1, Untagged: &age}}
 	for _, s := range []string{"shared layer", "old layer", "loose"} {
