@@ -10,7 +10,8 @@ import (
 )
 
 const (
-	// pullStep is how exactly it is known when a manifest was last read.
+	// pullStep is how exactly it is known when a manifest was last read, or a
+	// leasePart of the grace when that is less.
 	pullStep = time.Hour
 	// pullBatch is how many of these times one transaction writes, and maxPulls
 	// how many are remembered.
@@ -25,12 +26,9 @@ type pulls struct {
 	waiting []meta.Pull
 }
 
-// note notes a pull, at most one of each manifest in a pullStep.
-func (p *pulls) note(name blobName, now time.Time) {
-	p.mu.RLock()
-	last, known := p.noted[name]
-	p.mu.RUnlock()
-	if known && now.Sub(last) < pullStep {
+// note notes a pull, at most one of each manifest in a step.
+func (p *pulls) note(name blobName, now time.Time, step time.Duration) {
+	if now.Sub(p.last(name)) < step {
 		return
 	}
 	p.mu.Lock()
@@ -42,6 +40,13 @@ func (p *pulls) note(name blobName, now time.Time) {
 		p.noted[name] = now
 		p.waiting = append(p.waiting, meta.Pull{Repository: name.repo, Digest: name.digest, Time: now})
 	}
+}
+
+// last returns when the manifest was last read, as far as that is remembered.
+func (p *pulls) last(name blobName) time.Time {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.noted[name]
 }
 
 // take returns what was not written yet.

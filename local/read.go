@@ -155,7 +155,7 @@ func (r *Registry) Manifest(ctx context.Context, repo oci.Name, ref oci.Referenc
 	if err != nil {
 		return nil, err
 	}
-	r.pulls.note(blobName{repo, m.Digest}, r.o.Now())
+	r.pulls.note(blobName{repo, m.Digest}, r.o.Now(), min(pullStep, r.o.Grace/leasePart))
 	data, err := r.manifestBytes(ctx, m.Blob)
 	if errors.Is(err, errDamaged) {
 		r.manifests.hold(name)()

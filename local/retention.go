@@ -26,8 +26,9 @@ type RetentionRule struct {
 	Keep           int
 	Within, Pulled time.Duration
 	// Untagged, unless nil, has manifests go that for that long no tag has named,
-	// nobody has pushed or read, and no other manifest keeps; never within the
-	// grace. Of several rules, the longest time counts.
+	// nobody has pushed or read, and no other manifest keeps; never within a lease,
+	// as somebody may have been told of them. Of several rules, the longest time
+	// counts.
 	Untagged *time.Duration
 }
 
@@ -124,7 +125,7 @@ func (s *sweep) planFor(row meta.RepositoryRow, pullsSince time.Time) *retention
 		p.age, p.ageRule = 0, 0
 	}
 	if p.age >= 0 {
-		p.age = max(p.age, s.grace)
+		p.age = max(p.age, s.grace+s.grace/leasePart)
 	}
 	return p
 }
@@ -409,7 +410,8 @@ func (p *retentionPlan) held(tx *meta.Tx, d oci.Digest, used time.Time) ([]meta.
 		return nil, err
 	}
 	for _, m := range list {
-		if m.Tagged || !m.Used.Before(used) {
+		read := p.s.r.pulls.last(blobName{p.row.Name, m.Digest}) // may not be written yet
+		if m.Tagged || !m.Used.Before(used) || !read.Before(used) {
 			return nil, nil
 		}
 	}

@@ -328,7 +328,7 @@ func (r *running) startWork(ctx context.Context) {
 	r.work.Go(func() { r.checkUsage(ctx) })
 	r.work.Go(func() { r.saveUploads(ctx) })
 	r.work.Go(func() { r.writePulls(ctx) })
-	if *r.cfg.GC.Enabled {
+	if *r.cfg.GC.Enabled && !r.cfg.Storage.Maintenance.ReadOnly.Enabled {
 		r.work.Go(func() { r.core.collector.run(ctx) })
 	}
 	r.work.Go(func() { r.watchConfig(ctx) })
