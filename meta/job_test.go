@@ -3,6 +3,7 @@ package meta
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -86,6 +87,24 @@ func testAFailedJobIsNotDueForAWhile(t *testing.T, db *DB) {
 		_, err = s.Take(ctx, job.Request{Name: tt.after.String(), Now: now, TTL: time.Minute, Done: now.Add(-24 * time.Hour), Tried: now.Add(-time.Hour)})
 		if tt.due != (err == nil) {
 			t.Errorf("%v after ending %d: %v", tt.after, tt.how, err)
+		}
+	}
+}
+
+// TestLeasesEndWithTheProcess that had the file to itself.
+func TestLeasesEndWithTheProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "berth.db")
+	for i := range int64(2) {
+		db, err := OpenSQLite(t.Context(), path, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := db.Leases().Take(t.Context(), job.Request{Name: "gc", Now: day, TTL: time.Hour})
+		if err != nil || l.Fence != i+1 {
+			t.Errorf("process %d: %v, %v", i, l, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -67,10 +67,17 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*DB, error) {
 	if err := migrate(ctx, e.write, goose.DialectSQLite3); err != nil {
 		return nil, errors.Join(fmt.Errorf("migrate database: %w", nameSQLite(err)), e.write.Close())
 	}
+	endLeases(ctx, e.write)
 	if e.read, err = openPool(path, o.Readers, true); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database: %w", err), e.write.Close())
 	}
 	return start(e, e.dialect, o.Readers), nil
+}
+
+// endLeases ends the leases of jobs that a process has left behind which is gone,
+// as this one has the file. Where it cannot, they run out.
+func endLeases(ctx context.Context, pool *sql.DB) {
+	_, _ = pool.ExecContext(ctx, `UPDATE jobs SET expires = 0 WHERE expires > 0`)
 }
 
 // createFile makes an empty file that only its owner can read, durably: the

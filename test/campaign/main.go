@@ -50,7 +50,7 @@ var parts = []part{
 	{"writers", 40, "50 writers of the same tags", (*campaign).writers},
 	{"logins", 200, "parallel wrong logins; known and unknown users", (*campaign).logins},
 	{"races", 1000, "uploads overtaken and raced", (*campaign).races},
-	{"sweep", 60, "a sweep every 100 ms under pushes, mounts, re-tags, deletes and kill -9", (*campaign).sweep},
+	{"sweep", 28, "a sweep every 100 ms under pushes, mounts, re-tags, deletes and kill -9", (*campaign).sweep},
 }
 
 // A campaign is one run of one part.
