@@ -196,14 +196,29 @@ func TestQuotaOfRepositoriesAndTags(t *testing.T) {
 	push(t, r, "team/b", "more")
 }
 
-// TestQuotaHoldsAgainstMany has 20 who push at once.
+// TestQuotaHoldsAgainstMany has 20 who push at once, to one node or to two.
 func TestQuotaHoldsAgainstMany(t *testing.T) {
-	r := openRegistry(t, memory.New(), openDB(t), Options{})
+	t.Run("one node", func(t *testing.T) {
+		pushMany(t, openRegistry(t, memory.New(), openDB(t), Options{}))
+	})
+	t.Run("two nodes", func(t *testing.T) {
+		s := sharedPostgres.Server(t)
+		url, store := s.URL(s.Database(t)), memory.New()
+		node := func() *Registry { return openRegistry(t, store, openPostgres(t, url), Options{Shared: true}) }
+		pushMany(t, node(), node())
+	})
+}
+
+func pushMany(t *testing.T, nodes ...*Registry) {
+	t.Helper()
 	const each, limit = 10, 75
-	r.SetRules(quota(registry.Usage{Bytes: limit, Repositories: 5}))
+	for _, r := range nodes {
+		r.SetRules(quota(registry.Usage{Bytes: limit, Repositories: 5}))
+	}
 	var pushed, refused atomic.Int64
 	var work sync.WaitGroup
 	for i := range 20 {
+		r := nodes[i%len(nodes)]
 		work.Go(func() {
 			name := oci.Name(fmt.Sprintf("team/%d", i%7))
 			content := fmt.Sprintf("%0*d", each, i)
@@ -223,7 +238,7 @@ func TestQuotaHoldsAgainstMany(t *testing.T) {
 	}
 	work.Wait()
 	var used registry.Usage
-	err := r.db.View(t.Context(), func(tx *meta.Tx) (err error) {
+	err := nodes[0].db.View(t.Context(), func(tx *meta.Tx) (err error) {
 		used, err = tx.Usage(registry.Span{})
 		return err
 	})
