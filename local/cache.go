@@ -4,7 +4,8 @@ import "sync"
 
 // A cache remembers what was read from the database, as far as its limit goes.
 // It never answers what a change that was acknowledged has made wrong: whoever
-// changes something holds its key meanwhile. It is safe for concurrent use.
+// changes something holds its key meanwhile. One without a limit remembers
+// nothing. It is safe for concurrent use.
 type cache[K comparable, V any] struct {
 	limit int64
 	costs func(V) int64 // nil: each 1
@@ -95,18 +96,6 @@ func (c *cache[K, V]) remove(k K) {
 	if v, ok := c.entries[k]; ok {
 		delete(c.entries, k)
 		c.cost -= c.costOf(v)
-	}
-}
-
-// forget forgets the keys that match says, also what is being read of any key.
-func (c *cache[K, V]) forget(match func(K) bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.changes++
-	for k := range c.entries {
-		if match(k) {
-			c.remove(k)
-		}
 	}
 }
 

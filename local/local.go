@@ -41,10 +41,10 @@ type Options struct {
 	// URLLifetime is how long an address of the store is good that a client is
 	// sent to for a blob; none is given out when 0.
 	URLLifetime time.Duration
-	// Shared says that other nodes change db and store too. What a tag names is
-	// then read from db each time, no upload is kept in memory, and the owner has
-	// to pass on to Heard what other nodes announce, and to call Forget where
-	// something may have been missed.
+	// Shared says that other nodes change db and store too. Names are then read
+	// from db each time, so that each node sees at once what another has done, and
+	// no upload is kept in memory: any node goes on with it. The bytes of manifests
+	// do not change, and are remembered all the same.
 	Shared bool
 	// Adopting lets Open take a store that holds data of Distribution's, for
 	// Adopt.
@@ -130,16 +130,16 @@ func Open(ctx context.Context, store blob.Store, db *meta.DB, o Options) (*Regis
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	absent, owners := int64(rememberedAbsent), int64(rememberedOwners)
+	names, absent, owners := int64(cachedNames), int64(rememberedAbsent), int64(rememberedOwners)
 	if o.Shared {
-		o.KeptUploads, absent, owners = 0, 0, 0 // others do not tell what they add
+		o.KeptUploads, names, absent, owners = 0, 0, 0, 0
 	}
 	r := &Registry{
 		store:     store,
 		db:        db,
 		o:         o,
-		blobs:     newCache[blobName, foundBlob](cachedNames, nil),
-		manifests: newCache[manifestName, meta.Manifest](cachedNames, nil),
+		blobs:     newCache[blobName, foundBlob](names, nil),
+		manifests: newCache[manifestName, meta.Manifest](names, nil),
 		bytes:     newCache[oci.Digest](cachedManifestBytes, func(b []byte) int64 { return int64(len(b)) }),
 		absent:    newCache[oci.Digest, struct{}](absent, nil),
 		saved:     newCache[string, int](owners, nil),

@@ -138,20 +138,13 @@ func (r *Registry) isWhole(ctx context.Context, row meta.Blob) (bool, error) {
 // Manifest implements registry.Reader.
 func (r *Registry) Manifest(ctx context.Context, repo oci.Name, ref oci.Reference) (registry.Content, error) {
 	name := manifestName{repo, ref}
-	find := func() (m meta.Manifest, err error) {
+	m, err := r.manifests.load(name, func() (m meta.Manifest, err error) {
 		err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
 			m, err = findManifest(tx, repo, ref)
 			return err
 		})
 		return m, err
-	}
-	var m meta.Manifest
-	var err error
-	if r.o.Shared && ref.Tag != "" {
-		m, err = find()
-	} else {
-		m, err = r.manifests.load(name, find)
-	}
+	})
 	if err != nil {
 		return nil, err
 	}

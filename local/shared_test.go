@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"berth/blob/memory"
-	"berth/meta"
 	"berth/oci"
 	"berth/registry"
 	"berth/registry/registrytest"
@@ -111,25 +109,32 @@ func TestWriterIsOvertakenOnAnotherNode(t *testing.T) {
 	}
 }
 
-// TestTagsAreCurrent on every node, whatever it has heard.
-func TestTagsAreCurrent(t *testing.T) {
+// TestNamesAreCurrent on every node.
+func TestNamesAreCurrent(t *testing.T) {
 	a, b := twoNodes(t)
+	var m registry.ManifestContent
 	for _, layer := range []string{"one", "two"} {
 		push(t, a, repo, layer)
-		m := image(t, a, repo, layer)
+		m = image(t, a, repo, layer)
 		putManifest(t, a, repo, m, "v1")
-		for _, r := range []*Registry{a, b} {
-			got, err := readManifest(r, repo, oci.Reference{Tag: "v1"})
+		for _, ref := range []oci.Reference{{Tag: "v1"}, {Digest: m.Digest}} {
+			got, err := readManifest(b, repo, ref)
 			if err != nil || string(got) != string(m.Bytes) {
 				t.Errorf("%s: %v", layer, err)
 			}
 		}
+		wantBlob(t, b, repo, layer)
 	}
-	if err := b.DeleteTag(t.Context(), repo, "v1"); err != nil {
+	if err := errors.Join(a.DeleteManifest(t.Context(), repo, m.Digest), a.DeleteBlob(t.Context(), repo, digest("two"))); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readManifest(a, repo, oci.Reference{Tag: "v1"}); !errors.Is(err, oci.ManifestUnknown) {
-		t.Errorf("a deleted tag: %v", err)
+	for _, ref := range []oci.Reference{{Tag: "v1"}, {Digest: m.Digest}} {
+		if _, err := readManifest(b, repo, ref); !errors.Is(err, oci.ManifestUnknown) {
+			t.Errorf("deleted elsewhere: %v", err)
+		}
+	}
+	if _, err := read(b, repo, digest("two"), 0, -1); !errors.Is(err, oci.BlobUnknown) {
+		t.Errorf("deleted elsewhere: %v", err)
 	}
 }
 
@@ -142,63 +147,4 @@ func TestLimitIsForAllNodes(t *testing.T) {
 	if _, err := b.StartUpload(t.Context(), repo, mine); !errors.Is(err, oci.TooManyRequests) {
 		t.Errorf("one too many: %v", err)
 	}
-}
-
-// TestNodesHearOfEachOther: what is deleted on one node is gone on another, by
-// what PostgreSQL tells it, and by a look that follows where it may have missed
-// something.
-func TestNodesHearOfEachOther(t *testing.T) {
-	s := sharedPostgres.Server(t)
-	url := s.URL(s.Database(t))
-	store, db := memory.New(), openPostgres(t, url)
-	a := openRegistry(t, store, openPostgres(t, url), Options{Shared: true})
-	b := openRegistry(t, store, db, Options{Shared: true})
-	ready := make(chan struct{}, 100)
-	done := make(chan struct{})
-	ctx, stop := context.WithCancel(t.Context())
-	go func() {
-		defer close(done)
-		db.Listen(ctx, func(_, payload string) { b.Heard(meta.ParseChange(payload)) }, func() {
-			b.Forget()
-			ready <- struct{}{}
-		})
-	}()
-	defer func() {
-		stop()
-		<-done
-	}()
-	<-ready
-
-	push(t, a, repo, "layer")
-	push(t, a, repo, "other")
-	m := image(t, a, repo, "layer")
-	putManifest(t, a, repo, m, "v1")
-	ref := oci.Reference{Digest: m.Digest}
-	gone := func(what string, read func() error, delete error) {
-		t.Helper()
-		if delete != nil {
-			t.Fatal(what, delete)
-		}
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-			err := read()
-			if errors.Is(err, oci.ManifestUnknown) || errors.Is(err, oci.BlobUnknown) || errors.Is(err, oci.NameUnknown) {
-				return
-			}
-			if err != nil || time.Now().After(end) {
-				t.Fatalf("%s: still there, or %v", what, err)
-			}
-		}
-	}
-	manifest := func() error { _, err := readManifest(b, repo, ref); return err }
-	blob := func(s string) func() error {
-		return func() error { _, err := read(b, repo, digest(s), 0, -1); return err }
-	}
-	for _, read := range []func() error{manifest, blob("layer"), blob("other")} {
-		if err := read(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	gone("blob", blob("other"), a.DeleteBlob(t.Context(), repo, digest("other")))
-	gone("manifest", manifest, a.DeleteManifest(t.Context(), repo, m.Digest))
-	gone("repository", blob("layer"), a.DeleteRepository(t.Context(), repo))
 }

@@ -78,9 +78,6 @@ func (tx *Tx) PutBlob(b Blob, damaged string, now time.Time) (Blob, error) {
 	if errors.Is(err, ErrNotExist) {
 		return tx.Blob(b.Digest)
 	}
-	if err == nil && damaged != "" {
-		err = tx.announce(Change{}) // other bytes may be under other keys now
-	}
 	return b, err
 }
 
@@ -114,13 +111,9 @@ const renewed = `
 
 // UnlinkBlob takes the blob from the repository. Errors: ErrNotExist.
 func (tx *Tx) UnlinkBlob(repo oci.Name, d oci.Digest) error {
-	err := tx.execOne("take blob from repository", `
+	return tx.execOne("take blob from repository", `
 		DELETE FROM repository_blobs
 		WHERE blob_id = (SELECT id FROM blobs WHERE digest = $1) AND repository = $2`, string(d), string(repo))
-	if err != nil {
-		return err
-	}
-	return tx.announce(Change{repo, d})
 }
 
 // BlobSizes returns which of the digests are blobs that can be read in the

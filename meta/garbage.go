@@ -79,15 +79,11 @@ func (tx *Tx) RepositoryLinks(repo oci.Name, after int64, leased time.Time, limi
 // RemoveLink takes the blob from the repository, unless a manifest needs it or
 // its lease is not older than the time. Errors: ErrNotExist.
 func (tx *Tx) RemoveLink(l Link, leased time.Time) error {
-	err := tx.execOne("remove link", `
+	return tx.execOne("remove link", `
 		DELETE FROM repository_blobs WHERE blob_id = $1 AND repository = $2 AND created < $3 AND NOT EXISTS (
 			SELECT 1 FROM repositories r JOIN manifest_references m ON m.repository_id = r.id
 			WHERE r.name = $2 AND m.child = $4 AND m.kind <> 'subject')`,
 		l.Blob, string(l.Repository), micros(leased), string(l.Digest))
-	if err != nil {
-		return err
-	}
-	return tx.announce(Change{l.Repository, l.Digest})
 }
 
 // RenewLink moves the lease of a blob of the repository on.

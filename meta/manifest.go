@@ -168,9 +168,6 @@ func (tx *Tx) DeleteManifest(repo RepositoryID, d oci.Digest) ([]oci.Tag, error)
 	if err := tx.execOne(doing, `DELETE FROM manifests WHERE repository_id = $1 AND digest = $2`, args...); err != nil {
 		return nil, err
 	}
-	if err := tx.announce(Change{Digest: d}); err != nil {
-		return nil, err
-	}
 	return tags, tx.countManifests(repo, -1)
 }
 

@@ -49,10 +49,7 @@ func (tx *Tx) DeleteRepository(name oci.Name) error {
 	if _, err := tx.exec(doing, `DELETE FROM repository_blobs WHERE repository = $1`, string(name)); err != nil {
 		return err
 	}
-	if err := tx.execOne(doing, `DELETE FROM repositories WHERE id = $1`, int64(id)); err != nil {
-		return err
-	}
-	return tx.announce(Change{})
+	return tx.execOne(doing, `DELETE FROM repositories WHERE id = $1`, int64(id))
 }
 
 // A RepositoryRange picks repositories in order of their names.

@@ -22,10 +22,9 @@ const (
 )
 
 // A follower keeps what this node remembers as the database has it, which other
-// nodes change too. It is safe for concurrent use.
+// nodes change too: who there is. Names are read each time. It is safe for
+// concurrent use.
 type follower struct {
-	names  func(meta.Change)                          // takes note of a change of names
-	forget func()                                     // forgets all names
 	reload map[string]func(ctx context.Context) error // reads a topic again
 	now    func() time.Time
 	log    *slog.Logger
@@ -44,8 +43,6 @@ func (c *core) newFollower(log *slog.Logger) *follower {
 		return nil
 	}
 	return &follower{
-		names:  c.registry.Heard,
-		forget: c.registry.Forget,
 		reload: map[string]func(context.Context) error{
 			meta.TopicAccounts: c.accounts.Reload,
 			meta.TopicRobots:   c.robots.Reload,
@@ -89,11 +86,7 @@ func (f *follower) run(ctx context.Context, db *meta.DB) {
 }
 
 // heard takes note of an announcement.
-func (f *follower) heard(topic, payload string) {
-	if topic == meta.TopicNames {
-		f.names(meta.ParseChange(payload))
-		return
-	}
+func (f *follower) heard(topic, _ string) {
 	if f.reload[topic] != nil { // else it is of a later version
 		f.mark(topic)
 	}
@@ -101,7 +94,6 @@ func (f *follower) heard(topic, payload string) {
 
 // lost takes note that announcements may have been missed.
 func (f *follower) lost() {
-	f.forget()
 	for topic := range f.reload {
 		f.mark(topic)
 	}

@@ -12,11 +12,10 @@ import (
 // TestFollower: what was announced is read again, once for all that was announced
 // meanwhile, and while it cannot be read nobody is let in by what was known.
 func TestFollower(t *testing.T) {
-	now, names, forgotten, read := time.Unix(1_800_000_000, 0), []meta.Change{}, 0, map[string]int{}
+	now, read := time.Unix(1_800_000_000, 0), map[string]int{}
 	var broken error
 	during := func() {}
 	f := &follower{
-		names: func(c meta.Change) { names = append(names, c) }, forget: func() { forgotten++ },
 		now: func() time.Time { return now }, due: map[string]bool{}, news: make(chan struct{}, 1),
 		reload: map[string]func(context.Context) error{},
 	}
@@ -47,11 +46,7 @@ func TestFollower(t *testing.T) {
 	current(true)
 	follow(false, 1, 1)
 	f.heard("of a later version", "")
-	f.heard(meta.TopicNames, "team/app sha256:1")
 	follow(false, 1, 1)
-	if len(names) != 1 || names[0] != (meta.Change{Repository: "team/app", Digest: "sha256:1"}) || forgotten != 1 {
-		t.Errorf("names: %v, forgotten %d times", names, forgotten)
-	}
 
 	f.heard(meta.TopicAccounts, "")
 	f.heard(meta.TopicAccounts, "")
