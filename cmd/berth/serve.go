@@ -411,7 +411,7 @@ func (r *running) firstAdmin(ctx context.Context) error {
 		password = account.NewPassword()
 	}
 	err := r.core.management(nil).AddUser(ctx, admin.NewUser{Name: "admin", Password: password})
-	if errors.Is(err, account.ErrExists) {
+	if told := new(admin.Error); errors.As(err, &told) && told.Kind == admin.Exists {
 		return r.core.accounts.Reload(ctx) // another node was quicker
 	}
 	if err != nil {
