@@ -4,7 +4,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 FUZZTIME ?= 2m
 
 .DEFAULT_GOAL := help
-.PHONY: help build deps test unit e2e fuzz campaign campaign-deps bench bench-quick bench-deps clean
+.PHONY: help build cluster deps test unit e2e fuzz campaign campaign-deps bench bench-quick bench-deps clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
@@ -23,6 +23,9 @@ unit: ## the tests of the packages, with the race detector
 
 e2e: deps ## the tests against a running berth: clients, the tutorial, conformance
 	@test/run.sh e2e conformance
+
+cluster: deps ## run three nodes over PostgreSQL and an object store, behind haproxy at 127.0.0.1:5000
+	@deploy/cluster/run.sh
 
 fuzz: ## each fuzz target for FUZZTIME, 2m by default; stops at the first finding
 	@test/fuzz.sh $(FUZZTIME)

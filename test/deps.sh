@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-packages="apache2-utils buildah ca-certificates chromium containerd crun docker.io gcc git iproute2 krb5-config ldb-tools libc6-dev podman postgresql python3-samba runc
+packages="apache2-utils buildah ca-certificates chromium containerd crun docker.io gcc git haproxy iproute2 krb5-config ldb-tools libc6-dev podman postgresql python3-samba runc
 samba samba-ad-provision samba-dsdb-modules samba-vfs-modules skopeo slapd util-linux winbind"
 
 # Programs of packages that are not installed, because they would bring a

@@ -34,23 +34,23 @@ type junit struct {
 // the others without redirects, whose answers it does not take for the registry's.
 func TestConformance(t *testing.T) {
 	need(t, "conformance")
-	t.Run("filesystem", func(t *testing.T) { conform(t, serve(t, "team.yml")) })
+	t.Run("filesystem", func(t *testing.T) { conform(t, serve(t, "team.yml"), "user1", "secret1") })
 	for name, prepareCloud := range clouds {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			env := prepareCloud(t, dir)
-			conform(t, serveCloud(t, name, dir, append(env, "REGISTRY_STORAGE_REDIRECT_DISABLE=true")...))
+			conform(t, serveCloud(t, name, dir, append(env, "REGISTRY_STORAGE_REDIRECT_DISABLE=true")...), "user1", "secret1")
 		})
 	}
 }
 
-func conform(t *testing.T, s *server) {
+func conform(t *testing.T, s *server, user, password string) {
 	t.Helper()
 	results := t.TempDir()
 	cmd := exec.Command("conformance")
 	cmd.Dir = results
 	cmd.Env = append(os.Environ(), "OCI_VERSION=dev", "OCI_TLS=disabled", "OCI_REGISTRY="+s.addr,
-		"OCI_USERNAME=user1", "OCI_PASSWORD=secret1", "OCI_RESULTS_DIR="+results)
+		"OCI_USERNAME="+user, "OCI_PASSWORD="+password, "OCI_RESULTS_DIR="+results)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("conformance: %v", err)
