@@ -18,6 +18,7 @@ const (
 // hold. It returns what has to be kept until the end. Who sets GOGC or GOMEMLIMIT
 // knows better.
 func collectEvenly() []byte {
+	forgetStart()
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return nil
 	}
