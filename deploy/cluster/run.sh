@@ -1,7 +1,8 @@
-#!/bin/sh
+#!/bin/bash
 # Runs a registry of three nodes on this machine, over PostgreSQL and versitygw,
 # behind haproxy at 127.0.0.1:5000, until it is interrupted. What it keeps is in
 # .cache/cluster; remove that to begin anew. "make cluster" installs what it needs.
+# With "check" it ends as soon as the registry has answered.
 set -eu
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -27,19 +28,16 @@ secret() {
 	cat "$data/$1.secret"
 }
 
-# as_postgres runs a program as PostgreSQL wants it: not as root.
-as_postgres() {
-	if [ "$(id -u)" = 0 ]; then
-		setpriv --reuid postgres --regid postgres --clear-groups "$@"
-	else
-		"$@"
-	fi
-}
+# PostgreSQL does not run as root.
+as_postgres=()
+if [ "$(id -u)" = 0 ]; then
+	as_postgres=(setpriv --reuid postgres --regid postgres --clear-groups)
+fi
 
 # await waits until something listens.
 await() {
 	for _ in $(seq 300); do
-		if (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null || nc -z "${1%:*}" "${1#*:}" 2>/dev/null; then
+		if (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null; then
 			return
 		fi
 		sleep 0.1
@@ -48,21 +46,21 @@ await() {
 	exit 1
 }
 
-pids=
+behind=
+nodes=
 # run starts a program in the background, with a log of its own.
 run() {
-	name=$1
+	local name=$1
 	shift
 	"$@" >>"$data/$name.log" 2>&1 &
-	pids="$! $pids"
 }
 
-# finish ends what was started, the last first.
+# finish ends what was started: the nodes before what they need.
 finish() {
 	trap - EXIT INT TERM
-	for pid in $pids; do
-		kill "$pid" 2>/dev/null || continue
-		wait "$pid" 2>/dev/null || true
+	for pids in "$nodes" "$behind"; do
+		for pid in $pids; do kill "$pid" 2>/dev/null || true; done
+		for pid in $pids; do wait "$pid" 2>/dev/null || true; done
 	done
 }
 trap finish EXIT
@@ -74,10 +72,11 @@ if [ ! -d "$data/postgres" ]; then
 	mkdir "$data/postgres"
 	if [ "$(id -u)" = 0 ]; then chown postgres "$data/postgres"; fi
 	(umask 022 && secret postgres >"$data/postgres.pw")
-	as_postgres initdb -D "$data/postgres" -U berth --pwfile="$data/postgres.pw" -A scram-sha-256 -E UTF8 --locale=C.UTF-8 >"$data/postgres.log"
+	"${as_postgres[@]}" initdb -D "$data/postgres" -U berth --pwfile="$data/postgres.pw" -A scram-sha-256 -E UTF8 --locale=C.UTF-8 >"$data/postgres.log"
 	rm "$data/postgres.pw"
 fi
-run postgres as_postgres postgres -D "$data/postgres" -p "${database#*:}" -c listen_addresses="${database%:*}" -c unix_socket_directories=
+run postgres "${as_postgres[@]}" postgres -D "$data/postgres" -p "${database#*:}" -c listen_addresses="${database%:*}" -c unix_socket_directories=
+behind=$!
 await "$database"
 export PGPASSWORD="$(secret postgres)"
 for _ in $(seq 50); do
@@ -91,6 +90,7 @@ ROOT_ACCESS_KEY=berth ROOT_SECRET_KEY=$(secret store)
 export ROOT_ACCESS_KEY ROOT_SECRET_KEY
 mkdir -p "$data/store/berth"
 run store versitygw --port "$store" --quiet posix --sidecar "$data/attributes" "$data/store"
+behind="$behind $!"
 await "$store"
 
 export REGISTRY_METADATA_POSTGRES_URL="postgres://berth:$PGPASSWORD@$database/berth?sslmode=disable"
@@ -103,12 +103,14 @@ for node in node1 node2 node3; do
 	REGISTRY_HTTP_ADDR=$addr BERTH_DATA=$data/$node
 	export REGISTRY_HTTP_ADDR BERTH_DATA
 	run "$node" bin/berth serve deploy/cluster/config.yml
+	nodes="$nodes $!"
 done
 for addr in $node1 $node2 $node3; do await "$addr"; done
 
 CLUSTER_ADDR=$door CLUSTER_NODE1=$node1 CLUSTER_NODE2=$node2 CLUSTER_NODE3=$node3
 export CLUSTER_ADDR CLUSTER_NODE1 CLUSTER_NODE2 CLUSTER_NODE3
 run haproxy haproxy -W -db -f deploy/cluster/haproxy.cfg
+nodes="$nodes $!"
 await "$door"
 
 cat <<END
@@ -117,7 +119,9 @@ The registry answers at $door. Log in as admin:
 Its nodes are $node1, $node2 and $node3; logs are in $data. End it with Ctrl-C.
 END
 if [ "${1:-}" = check ]; then
-	curl -fsS "http://$door/readyz"
-	exit 0
+	exec 3<>"/dev/tcp/${door%:*}/${door#*:}"
+	printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3
+	grep -q '^{"status":"ok"}' <&3
+	exit
 fi
 wait
