@@ -20,6 +20,8 @@ type engine interface {
 	commit(c *conn) error
 	// room returns ErrNoSpace where what is left is for deletes.
 	room() error
+	// lasting opens connections that read for as long as they want.
+	lasting() (*sql.DB, error)
 	// listen is DB.Listen.
 	listen(ctx context.Context, heard func(topic, payload string), lost func())
 	// close closes what connect left open.
@@ -35,12 +37,15 @@ type dialect struct {
 	// columns do.
 	collation string
 	// announce tells a topic and a payload to whoever listens; "" where nobody can.
-	announce  string
-	unicode   bool          // text is UTF-8 without the character 0
-	batch     int           // updates that share a commit
-	wait      time.Duration // for a connection that reads
-	statement time.Duration // for the answer to one statement
-	name      func(error) error
+	announce   string
+	catalog    string        // the columns of all tables in order, which are true or false, and which are numbered by the database
+	references string        // which tables have rows that refer to those of others
+	triggers   string        // statements that turn triggers off, and on again
+	unicode    bool          // text is UTF-8 without the character 0
+	batch      int           // updates that share a commit
+	wait       time.Duration // for a connection that reads
+	statement  time.Duration // for the answer to one statement
+	name       func(error) error
 }
 
 // translate gives errors of the driver their names.

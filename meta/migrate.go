@@ -23,11 +23,7 @@ const minimumSetting = "minimum"
 // migrate brings the tables up to date. Those of a newer program are left as they
 // are, unless this one cannot work with them.
 func migrate(ctx context.Context, pool *sql.DB, d goose.Dialect) error {
-	dir, err := fs.Sub(migrations, "migrations/"+map[goose.Dialect]string{goose.DialectSQLite3: "sqlite", goose.DialectPostgres: "postgres"}[d])
-	if err != nil {
-		return err
-	}
-	p, err := goose.NewProvider(d, pool, dir, goose.WithDisableGlobalRegistry(true))
+	p, err := migrator(pool, d)
 	if err != nil {
 		return err
 	}
@@ -40,6 +36,31 @@ func migrate(ctx context.Context, pool *sql.DB, d goose.Dialect) error {
 	}
 	_, err = p.Up(ctx)
 	return err
+}
+
+// migrateTo makes the tables of a version, in a database that has none.
+func migrateTo(ctx context.Context, pool *sql.DB, d goose.Dialect, version int64) error {
+	p, err := migrator(pool, d)
+	if err != nil {
+		return err
+	}
+	_, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return err
+	}
+	if version > target {
+		return fmt.Errorf("%w: its tables are of version %d, and this program knows none after %d: take a newer one", ErrDump, version, target)
+	}
+	_, err = p.UpTo(ctx, version)
+	return err
+}
+
+func migrator(pool *sql.DB, d goose.Dialect) (*goose.Provider, error) {
+	dir, err := fs.Sub(migrations, "migrations/"+map[goose.Dialect]string{goose.DialectSQLite3: "sqlite", goose.DialectPostgres: "postgres"}[d])
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(d, pool, dir, goose.WithDisableGlobalRegistry(true))
 }
 
 // checkNewer returns an error if a program that knows the tables up to version

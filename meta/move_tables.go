@@ -85,27 +85,37 @@ func (m *mover) describe(t *table) error {
 
 // inOrder puts tables after those that they refer to.
 func (m *mover) inOrder(list []table) ([]table, error) {
-	references, err := m.to.Query(m.ctx, `
-		SELECT r.relname, f.relname FROM pg_constraint c
-		JOIN pg_class r ON r.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
-		WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace AND c.conrelid <> c.confrelid`)
+	references, err := m.to.Query(m.ctx, postgresReferences)
 	if err != nil {
 		return nil, err
 	}
-	type reference struct{ From, To string }
-	all, err := pgx.CollectRows(references, pgx.RowToStructByPos[reference])
+	all, err := pgx.CollectRows(references, pgx.RowToStructByPos[tableReference])
 	if err != nil {
 		return nil, err
 	}
-	var ordered []table
+	return inOrder(list, func(t table) string { return t.name }, all)
+}
+
+// postgresReferences asks for references.
+const postgresReferences = `
+	SELECT DISTINCT r.relname::text, f.relname::text FROM pg_constraint c
+	JOIN pg_class r ON r.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
+	WHERE c.contype = 'f' AND c.connamespace = current_schema()::regnamespace AND c.conrelid <> c.confrelid`
+
+// A tableReference says that rows of a table refer to those of another one.
+type tableReference struct{ From, To string }
+
+// inOrder puts tables after those that they refer to.
+func inOrder[T any](list []T, name func(T) string, all []tableReference) ([]T, error) {
+	var ordered []T
 	for len(list) > 0 {
-		free := slices.IndexFunc(list, func(t table) bool {
-			return !slices.ContainsFunc(all, func(r reference) bool {
-				return r.From == t.name && slices.ContainsFunc(list, func(o table) bool { return o.name == r.To })
+		free := slices.IndexFunc(list, func(t T) bool {
+			return !slices.ContainsFunc(all, func(r tableReference) bool {
+				return r.From == name(t) && slices.ContainsFunc(list, func(o T) bool { return name(o) == r.To })
 			})
 		})
 		if free < 0 {
-			return nil, fmt.Errorf("table %s refers to itself over others", list[0].name)
+			return nil, fmt.Errorf("table %s refers to itself over others", name(list[0]))
 		}
 		ordered = append(ordered, list[free])
 		list = slices.Delete(list, free, free+1)

@@ -66,12 +66,20 @@ func postgresDialect() *dialect {
 		beginWrite: "BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock(" + strconv.Itoa(gate) + ")",
 		beginRead:  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 		collation:  ` COLLATE "C"`,
-		announce:   "SELECT pg_notify('" + channel + "', $1)",
-		unicode:    true,
-		batch:      32,
-		wait:       waitTime,
-		statement:  statementTime,
-		name:       namePostgres,
+		catalog: `SELECT c.table_name::text, c.column_name::text, c.data_type = 'boolean', c.is_identity = 'YES'
+			FROM information_schema.columns c JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name
+			WHERE c.table_schema = current_schema() AND t.table_type = 'BASE TABLE' AND c.table_name <> 'goose_db_version'
+			ORDER BY c.table_name COLLATE "C", c.ordinal_position`,
+		references: postgresReferences,
+		triggers: `SELECT DISTINCT format('ALTER TABLE %I DISABLE TRIGGER USER', c.relname), format('ALTER TABLE %I ENABLE TRIGGER USER', c.relname)
+			FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+			WHERE NOT t.tgisinternal AND c.relnamespace = current_schema()::regnamespace`,
+		announce:  "SELECT pg_notify('" + channel + "', $1)",
+		unicode:   true,
+		batch:     32,
+		wait:      waitTime,
+		statement: statementTime,
+		name:      namePostgres,
 	}
 }
 

@@ -38,6 +38,27 @@ func (e *postgresEngine) connect(write bool) (*conn, error) {
 	return c, nil
 }
 
+func (e *postgresEngine) lasting() (*sql.DB, error) {
+	return e.options.lasting("SET default_transaction_read_only = on")
+}
+
+// lasting opens connections without the limits of time that a server needs, which
+// begin with a statement.
+func (o PostgresOptions) lasting(statement string) (*sql.DB, error) {
+	config, err := o.parse()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"statement_timeout", "idle_in_transaction_session_timeout"} {
+		config.RuntimeParams[name] = "0"
+	}
+	config.RuntimeParams["application_name"] += lastingName
+	return stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(o.password), stdlib.OptionAfterConnect(settle(statement))), nil
+}
+
+// lastingName is what the names of such connections end in.
+const lastingName = " backup"
+
 // simply runs statements without parameters, which is one way to the server and
 // back, and returns the tag of the last.
 func (e *postgresEngine) simply(c *conn, statements string) (tag string, err error) {

@@ -25,6 +25,7 @@ const defaultReaders = 8
 // sqliteEngine is one file, which this process alone has open.
 type sqliteEngine struct {
 	dialect *dialect
+	path    string
 	write   *sql.DB // one connection
 	read    *sql.DB
 	// reserve is the path of a file that only takes up room. It is removed when
@@ -38,8 +39,13 @@ func sqliteDialect() *dialect {
 	return &dialect{
 		beginWrite: "BEGIN IMMEDIATE",
 		beginRead:  "BEGIN",
-		batch:      128,
-		name:       nameSQLite,
+		catalog: `SELECT t.name, c.name, upper(c.type) = 'BOOLEAN', FALSE FROM sqlite_schema t JOIN pragma_table_info(t.name) c
+			WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND t.name <> 'goose_db_version' ORDER BY t.name, c.cid`,
+		references: `SELECT DISTINCT t.name, f."table" FROM sqlite_schema t JOIN pragma_foreign_key_list(t.name) f
+			WHERE t.type = 'table' AND f."table" <> t.name`,
+		triggers: `SELECT 'DROP TRIGGER "' || name || '"', sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name`,
+		batch:    128,
+		name:     nameSQLite,
 	}
 }
 
@@ -59,7 +65,7 @@ func OpenSQLite(ctx context.Context, path string, o Options) (*DB, error) {
 	if err := createFile(path); err != nil {
 		return nil, fmt.Errorf("create database: %w", err)
 	}
-	e := &sqliteEngine{dialect: sqliteDialect(), reserve: path + "-reserve"}
+	e := &sqliteEngine{dialect: sqliteDialect(), path: path, reserve: path + "-reserve"}
 	e.release()
 	if e.write, err = openPool(path, 1, false); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -149,6 +155,8 @@ func (e *sqliteEngine) connect(write bool) (*conn, error) {
 	}
 	return c, nil
 }
+
+func (e *sqliteEngine) lasting() (*sql.DB, error) { return openPool(e.path, 1, true) }
 
 func (e *sqliteEngine) alive(*conn) bool { return true }
 

@@ -97,3 +97,9 @@ func (tx *Tx) CountIdleUploads(before time.Time) (int, error) {
 	err := tx.row("count idle uploads", `SELECT COUNT(*) FROM uploads WHERE updated < $1`, []any{micros(before)}, &n)
 	return n, err
 }
+
+// DeleteUploads removes all uploads; their bytes are somebody else's concern.
+func (tx *Tx) DeleteUploads() error {
+	_, err := tx.exec("delete uploads", `DELETE FROM uploads`)
+	return err
+}
