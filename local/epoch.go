@@ -40,19 +40,24 @@ func (s restore) spares(written time.Time, slack time.Duration) bool {
 	return s.Epoch > 0 && !written.Before(s.Backup.Add(-slack)) && !written.After(s.Restored.Add(slack))
 }
 
-// MarkRestore begins another epoch, in the store and in the database that was
-// restored from a backup made at that time. Called again after a failure, it
-// begins one more, which does no harm.
-func (r *Registry) MarkRestore(ctx context.Context, backup time.Time) error {
+// BeginEpoch begins another epoch, in the store and in a database that was restored
+// from a backup made at that time, in the transaction that restores it. Called again
+// after a failure, it begins one more, which does no harm. Uploads in flight are
+// forgotten. Errors: ErrInstance.
+func BeginEpoch(ctx context.Context, store blob.Store, tx *meta.Tx, backup, now time.Time) error {
+	r := &Registry{store: store}
+	if err := r.checkRestored(ctx, tx); err != nil {
+		return err
+	}
 	inStore, err := r.storeEpoch(ctx)
 	if err != nil {
 		return err
 	}
-	before, err := r.lastRestore(ctx)
+	before, err := restoreIn(tx)
 	if err != nil {
 		return err
 	}
-	next := restore{Epoch: max(inStore, before.Epoch) + 1, Backup: backup, Restored: r.o.Now()}
+	next := restore{Epoch: max(inStore, before.Epoch) + 1, Backup: backup, Restored: now}
 	if before.Epoch > 0 && before.Backup.Before(backup) {
 		next.Backup = before.Backup // what that restore spared stays spared
 	}
@@ -64,23 +69,47 @@ func (r *Registry) MarkRestore(ctx context.Context, backup time.Time) error {
 	if err != nil {
 		return fmt.Errorf("mark the restore: %w", err)
 	}
-	if err := r.db.Update(ctx, func(tx *meta.Tx) error { return tx.PutSetting(restoreSetting, string(data)) }); err != nil {
+	// What was in flight may have been committed since: its bytes are not to go
+	// with the upload.
+	if err := errors.Join(tx.PutSetting(restoreSetting, string(data)), tx.DeleteUploads()); err != nil {
 		return fmt.Errorf("mark the restore in the database: %w", err)
 	}
 	return nil
 }
 
+// checkRestored compares the mark of the store with that in a database. Errors:
+// ErrInstance.
+func (r *Registry) checkRestored(ctx context.Context, tx *meta.Tx) error {
+	inStore, err := r.readInstance(ctx)
+	if err != nil {
+		return err
+	}
+	inDatabase, err := tx.Setting(InstanceSetting)
+	if err != nil && !errors.Is(err, meta.ErrNotExist) {
+		return fmt.Errorf("read the mark of the backup: %w", err)
+	}
+	if inStore == "" || inStore != inDatabase {
+		return fmt.Errorf("%w: the store is that of instance %q, the backup that of %q", ErrInstance, inStore, inDatabase)
+	}
+	return nil
+}
+
 func (r *Registry) lastRestore(ctx context.Context) (s restore, err error) {
-	err = r.db.Lookup(ctx, func(tx *meta.Tx) error {
-		text, err := tx.Setting(restoreSetting)
-		if errors.Is(err, meta.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		return json.Unmarshal([]byte(text), &s)
+	err = r.db.Lookup(ctx, func(tx *meta.Tx) (err error) {
+		s, err = restoreIn(tx)
+		return err
 	})
+	return s, err
+}
+
+func restoreIn(tx *meta.Tx) (s restore, err error) {
+	text, err := tx.Setting(restoreSetting)
+	if errors.Is(err, meta.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &s)
+	}
 	if err != nil {
 		err = fmt.Errorf("read the last restore: %w", err)
 	}

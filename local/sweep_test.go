@@ -261,7 +261,7 @@ func TestSweepAfterARestore(t *testing.T) {
 	backup := c.Now()
 	put(t, r.store, "blobs/00/after-the-backup")
 	c.hours(1)
-	if err := r.MarkRestore(t.Context(), backup); err != nil {
+	if err := markRestore(t, r, backup); err != nil {
 		t.Fatal(err)
 	}
 	c.hours(1000)
@@ -276,7 +276,7 @@ func TestSweepAfterARestore(t *testing.T) {
 	if _, err := r.Sweep(t.Context(), SweepOptions{}); !errors.Is(err, ErrEpoch) {
 		t.Errorf("with the database from before: %v", err)
 	}
-	if err := r.MarkRestore(t.Context(), backup); err != nil {
+	if err := markRestore(t, r, backup); err != nil {
 		t.Fatal(err)
 	}
 	sweepWith(t, r, SweepOptions{})
