@@ -28,6 +28,7 @@ type API interface {
 	registry.Sweeper
 	Repositories
 	registry.Accountant
+	registry.Backer
 }
 
 // Users manages the accounts that berth itself keeps. Changes hold from the

@@ -41,6 +41,7 @@ type Service struct {
 	Sweeper  registry.Sweeper
 	Deleter  registry.Deleter
 	Usage    registry.Accountant
+	Backer   registry.Backer
 	// Audit is told of every change; nil is nobody. Audited returns the refusal
 	// or the failed login of a reference from before; nil is none. Errors of
 	// the second: audit.ErrNotFound.

@@ -45,8 +45,10 @@ const (
 	Config  Kind = "config"  // the configuration was read again
 	Dropped Kind = "dropped" // events were lost: Count of them
 
-	Import           Kind = "import" // data of Distribution were taken over
-	Export           Kind = "export" // all was written to a folder
+	Import           Kind = "import"  // data of Distribution were taken over
+	Export           Kind = "export"  // all was written to a folder
+	Backup           Kind = "backup"  // the metadata were backed up, by hand
+	Restore          Kind = "restore" // a backup was put in the place of the metadata
 	DeleteBlob       Kind = "delete.blob"
 	DeleteRepository Kind = "delete.repository"
 	Retention        Kind = "delete.retention" // a rule removed a tag or a manifest
@@ -72,7 +74,7 @@ const (
 // Kinds returns all kinds of events, sorted.
 func Kinds() []Kind {
 	kinds := []Kind{
-		Login, Token, Refused, Push, Delete, DeleteBlob, DeleteRepository, Retention, Sweep, Pull, Start, Stop, Rules, Config, Dropped, Import, Export,
+		Login, Token, Refused, Push, Delete, DeleteBlob, DeleteRepository, Retention, Sweep, Pull, Start, Stop, Rules, Config, Dropped, Import, Export, Backup, Restore,
 		UserAdd, UserPassword, UserDisable, UserEnable, UserGroups, UserRemove, TokenAdd, TokenRevoke,
 		RobotAdd, RobotSet, RobotDisable, RobotEnable, RobotRotate, RobotRevoke, RobotRemove,
 	}

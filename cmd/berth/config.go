@@ -33,6 +33,7 @@ type Config struct {
 	Quotas    []quotaRule     `yaml:"quotas,omitempty"`
 	Limits    []limitRule     `yaml:"limits,omitempty"`
 	Audit     auditConfig     `yaml:"audit"`
+	Backup    backupConfig    `yaml:"backup"`
 	Mirrors   []any           `yaml:"mirrors,omitempty" config:"later"`
 	GC        gcConfig        `yaml:"gc"`
 	// Retention is what goes from repositories by itself.

@@ -82,6 +82,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Auth.Issuer.Expiration, 15*time.Minute)
 	c.setAuditDefaults()
 	c.GC.setDefaults()
+	c.Backup.setDefaults()
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
 		c.Catalog.MaxEntries = maxPage
 	}
@@ -142,6 +143,7 @@ func (c *Config) check(d *document) error {
 	c.checkAudit(add)
 	c.checkGC(add)
 	c.checkRules(add)
+	c.Backup.check(add)
 	return errors.Join(errs...)
 }
 

@@ -54,6 +54,7 @@ type core struct {
 
 	audit     *audit.Log // nil where none is kept
 	collector *collector
+	backer    *backer
 	accounts  *account.Accounts
 	// accountsOnly: there are no other users.
 	accountsOnly atomic.Bool
@@ -106,6 +107,7 @@ func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
 		return err
 	}
 	c.collector = newCollector(c, cfg, log)
+	c.backer = newBacker(c, cfg, log)
 	if err := c.openGate(ctx, cfg, log); err != nil {
 		return err
 	}
@@ -150,8 +152,12 @@ func (c *core) openData(ctx context.Context, cfg *Config, log *slog.Logger) (err
 	}
 	o := cfg.registryOptions(log)
 	o.Adopting = c.adopting
-	if c.registry, err = local.Open(ctx, store, c.db, o); errors.Is(err, local.ErrNotAdopted) {
+	c.registry, err = local.Open(ctx, store, c.db, o)
+	switch {
+	case errors.Is(err, local.ErrNotAdopted):
 		return fmt.Errorf("%w: run `berth import` once, which copies no blob, or name another place in storage", err)
+	case errors.Is(err, local.ErrInstance):
+		return fmt.Errorf("%w: where the database was lost, `berth restore` puts the newest backup in its place", err)
 	}
 	if err != nil {
 		return err
@@ -366,6 +372,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Sweeper:  c.collector,
 		Deleter:  c.registry,
 		Usage:    c.registry,
+		Backer:   c.backer,
 		Resolve:  c.verifier.Resolve,
 		Trust:    c.trust,
 		Refusals: refusals,

@@ -51,13 +51,9 @@ var _ registry.Sweeper = (*collector)(nil)
 
 // newCollector returns what collects the garbage of c.
 func newCollector(c *core, cfg *Config, log *slog.Logger) *collector {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "a node without a name"
-	}
 	g := &collector{
 		registry: c.registry,
-		runner:   &job.Runner{Leases: c.db.Leases(), Holder: fmt.Sprintf("%s (process %d)", host, os.Getpid()), Log: log},
+		runner:   newRunner(c, log),
 		config:   cfg.GC,
 		linger:   cfg.linger(),
 		audit:    c.audit,
@@ -65,6 +61,15 @@ func newCollector(c *core, cfg *Config, log *slog.Logger) *collector {
 	}
 	g.setRules(cfg)
 	return g
+}
+
+// newRunner returns what does the jobs of this node.
+func newRunner(c *core, log *slog.Logger) *job.Runner {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "a node without a name"
+	}
+	return &job.Runner{Leases: c.db.Leases(), Holder: fmt.Sprintf("%s (process %d)", host, os.Getpid()), Log: log}
 }
 
 // setRules puts the rules of retention of cfg in force.

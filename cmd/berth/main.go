@@ -108,6 +108,8 @@ func newRootCommand() *cobra.Command {
 		newExportCommand(),
 		newGCCommand(),
 		newRepoCommand(),
+		newBackupCommand(),
+		newRestoreCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -195,8 +197,6 @@ func laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for _, c := range [][2]string{
 		{"scrub", "Verify all that is stored"},
-		{"backup", "Back up the metadata"},
-		{"restore", "Restore a backup"},
 		{"rebuild", "Rebuild the metadata from the blobs"},
 		{"mirror", "Copy from and to other registries"},
 	} {

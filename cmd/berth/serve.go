@@ -89,6 +89,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 		return errors.Join(err, core.close())
 	}
 	r.limits.Store(limits)
+	r.watchBackups()
 	ballast := collectEvenly()
 	defer runtime.KeepAlive(ballast)
 	return errors.Join(r.run(ctx), core.close())
@@ -331,6 +332,7 @@ func (r *running) startWork(ctx context.Context) {
 	if *r.cfg.GC.Enabled && !r.cfg.Storage.Maintenance.ReadOnly.Enabled {
 		r.work.Go(func() { r.core.collector.run(ctx) })
 	}
+	r.work.Go(func() { r.core.backer.run(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
 	r.work.Go(func() { r.core.trust.Run(ctx) })
 	if r.core.outside != nil {
