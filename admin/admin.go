@@ -29,6 +29,7 @@ type API interface {
 	Repositories
 	registry.Accountant
 	registry.Backer
+	registry.Scrubber
 }
 
 // Users manages the accounts that berth itself keeps. Changes hold from the

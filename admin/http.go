@@ -77,6 +77,7 @@ func Handler(api API, log *slog.Logger) http.Handler {
 		mux.HandleFunc(pattern, h.serve(call))
 	}
 	mux.HandleFunc("POST /api/v1/backups", h.serve(h.backup))
+	mux.HandleFunc("POST /api/v1/scrub", h.scrub)
 	mux.HandleFunc("POST /api/v1/import", h.serveTransfer(h.adopt))
 	mux.HandleFunc("POST /api/v1/export", h.serveTransfer(h.export))
 	mux.HandleFunc("POST /api/v1/gc", h.sweep)

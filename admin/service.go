@@ -42,6 +42,7 @@ type Service struct {
 	Deleter  registry.Deleter
 	Usage    registry.Accountant
 	Backer   registry.Backer
+	Scrubber registry.Scrubber
 	// Audit is told of every change; nil is nobody. Audited returns the refusal
 	// or the failed login of a reference from before; nil is none. Errors of
 	// the second: audit.ErrNotFound.

@@ -53,6 +53,9 @@ const (
 	DeleteRepository Kind = "delete.repository"
 	Retention        Kind = "delete.retention" // a rule removed a tag or a manifest
 	Sweep            Kind = "gc"               // garbage was collected by hand
+	Scrub            Kind = "scrub"            // all that is stored was verified, by hand
+	Damage           Kind = "damage"           // bytes were found that are not those of their digest
+	Rebuild          Kind = "rebuild"          // names were made of bytes
 
 	UserAdd      Kind = "user.add"
 	UserPassword Kind = "user.password"
@@ -74,7 +77,7 @@ const (
 // Kinds returns all kinds of events, sorted.
 func Kinds() []Kind {
 	kinds := []Kind{
-		Login, Token, Refused, Push, Delete, DeleteBlob, DeleteRepository, Retention, Sweep, Pull, Start, Stop, Rules, Config, Dropped, Import, Export, Backup, Restore,
+		Login, Token, Refused, Push, Delete, DeleteBlob, DeleteRepository, Retention, Sweep, Pull, Start, Stop, Rules, Config, Dropped, Import, Export, Backup, Restore, Scrub, Damage, Rebuild,
 		UserAdd, UserPassword, UserDisable, UserEnable, UserGroups, UserRemove, TokenAdd, TokenRevoke,
 		RobotAdd, RobotSet, RobotDisable, RobotEnable, RobotRotate, RobotRevoke, RobotRemove,
 	}

@@ -146,15 +146,16 @@ func OpenBackup(ctx context.Context, store blob.Store, name string) (io.ReadClos
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read backup %s: %w", name, err), o.Close())
 	}
-	return &openBackup{rc, o}, nil
+	return &openObject{rc, o}, nil
 }
 
-type openBackup struct {
+// An openObject is a reader of an object, which closes both.
+type openObject struct {
 	io.ReadCloser
 	object blob.Object
 }
 
-func (b *openBackup) Close() error { return errors.Join(b.ReadCloser.Close(), b.object.Close()) }
+func (o *openObject) Close() error { return errors.Join(o.ReadCloser.Close(), o.object.Close()) }
 
 // thinOut removes the backups that are too many, and what was not finished. list
 // ends with the newest one.

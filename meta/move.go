@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrNotEmpty is wrapped by the error of Move when the database holds something.
-var ErrNotEmpty = errors.New("the PostgreSQL database is not empty")
+// ErrNotEmpty is wrapped by the errors of Move and of loads when the database that
+// they are to fill holds something.
+var ErrNotEmpty = errors.New("the database is not empty")
 
 // Moved says how many rows of a table were moved.
 type Moved struct {

@@ -60,6 +60,7 @@ type stored interface {
 	registry.Accountant
 	admin.Repositories
 	registry.Backer
+	registry.Scrubber
 }
 
 // withStored calls do with the management of what is stored in the data of cfg:
@@ -85,7 +86,10 @@ func withStored(cmd *cobra.Command, cfg *Config, adopting bool, do func(stored) 
 	if err := c.openAudit(cfg, log); err != nil {
 		return err
 	}
-	s := &admin.Service{Mover: c.registry, Sweeper: newCollector(c, cfg, log), Deleter: c.registry, Usage: c.registry, Backer: newBacker(c, cfg, log)}
+	s := &admin.Service{
+		Mover: c.registry, Sweeper: newCollector(c, cfg, log), Deleter: c.registry, Usage: c.registry,
+		Backer: newBacker(c, cfg, log), Scrubber: newScrubber(c, cfg, log),
+	}
 	if c.audit != nil {
 		s.Audit = c.audit.Record
 	}

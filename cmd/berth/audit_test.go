@@ -146,7 +146,7 @@ func TestAuditCommand(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"--event bogus": "--event: there is no event bogus: it is one of backup, config, delete, delete.blob, delete.repository, delete.retention, dropped, export, gc, import, login", "--since soon": "--since: ", "--until x": "--until: ", "--address here": "--address: ", "--repository A": "--repository: ",
+		"--event bogus": "--event: there is no event bogus: it is one of backup, config, damage, delete, delete.blob, delete.repository, delete.retention, dropped, export, gc, import, login", "--since soon": "--since: ", "--until x": "--until: ", "--address here": "--address: ", "--repository A": "--repository: ",
 	} {
 		if _, stderr, code := command(t, append(strings.Fields("audit --config "+path), strings.Fields(args)...)...); code != 1 || !strings.Contains(stderr, want) {
 			t.Errorf("%s: exit %d: %s", args, code, stderr)

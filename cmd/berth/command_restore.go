@@ -24,6 +24,9 @@ import (
 // latestBackup names the newest backup in the blob store.
 const latestBackup = "latest"
 
+// errNoBackup: there is no newest one.
+var errNoBackup = errors.New("there is no backup in the blob store: name a file with --from, or make names of the bytes with `berth rebuild`")
+
 func newRestoreCommand() *cobra.Command {
 	var from string
 	var force, list bool
@@ -163,7 +166,7 @@ func findBackup(ctx context.Context, store blob.Store, from string) (name string
 			return "", nil, err
 		}
 		if len(list) == 0 {
-			return "", nil, errors.New("there is no backup in the blob store: name a file with --from")
+			return "", nil, errNoBackup
 		}
 		from = list[len(list)-1].Name
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	Limits    []limitRule     `yaml:"limits,omitempty"`
 	Audit     auditConfig     `yaml:"audit"`
 	Backup    backupConfig    `yaml:"backup"`
+	Scrub     scrubConfig     `yaml:"scrub"`
 	Mirrors   []any           `yaml:"mirrors,omitempty" config:"later"`
 	GC        gcConfig        `yaml:"gc"`
 	// Retention is what goes from repositories by itself.

@@ -83,6 +83,7 @@ func (c *Config) setDefaults() {
 	c.setAuditDefaults()
 	c.GC.setDefaults()
 	c.Backup.setDefaults()
+	c.Scrub.setDefaults()
 	if c.Catalog.MaxEntries <= 0 || c.Catalog.MaxEntries > maxPage {
 		c.Catalog.MaxEntries = maxPage
 	}
@@ -144,6 +145,7 @@ func (c *Config) check(d *document) error {
 	c.checkGC(add)
 	c.checkRules(add)
 	c.Backup.check(add)
+	c.checkScrub(add)
 	return errors.Join(errs...)
 }
 

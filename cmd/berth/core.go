@@ -55,6 +55,7 @@ type core struct {
 	audit     *audit.Log // nil where none is kept
 	collector *collector
 	backer    *backer
+	scrubber  *scrubber
 	accounts  *account.Accounts
 	// accountsOnly: there are no other users.
 	accountsOnly atomic.Bool
@@ -108,6 +109,7 @@ func (c *core) open(ctx context.Context, cfg *Config, log *slog.Logger) error {
 	}
 	c.collector = newCollector(c, cfg, log)
 	c.backer = newBacker(c, cfg, log)
+	c.scrubber = newScrubber(c, cfg, log)
 	if err := c.openGate(ctx, cfg, log); err != nil {
 		return err
 	}
@@ -373,6 +375,7 @@ func (c *core) management(refusals *admin.Refusals) *admin.Service {
 		Deleter:  c.registry,
 		Usage:    c.registry,
 		Backer:   c.backer,
+		Scrubber: c.scrubber,
 		Resolve:  c.verifier.Resolve,
 		Trust:    c.trust,
 		Refusals: refusals,

@@ -110,6 +110,8 @@ func newRootCommand() *cobra.Command {
 		newRepoCommand(),
 		newBackupCommand(),
 		newRestoreCommand(),
+		newScrubCommand(),
+		newRebuildCommand(),
 		newVersionCommand(),
 		newCompletionCommand(),
 		newHashWorkerCommand(),
@@ -196,8 +198,6 @@ func newHelpCommand() *cobra.Command {
 func laterCommands() []*cobra.Command {
 	var commands []*cobra.Command
 	for _, c := range [][2]string{
-		{"scrub", "Verify all that is stored"},
-		{"rebuild", "Rebuild the metadata from the blobs"},
 		{"mirror", "Copy from and to other registries"},
 	} {
 		commands = append(commands, later(c[0], c[1]))

@@ -90,6 +90,7 @@ func serve(ctx context.Context, src source, stdout, stderr io.Writer) error {
 	}
 	r.limits.Store(limits)
 	r.watchBackups()
+	r.watchScrubs()
 	ballast := collectEvenly()
 	defer runtime.KeepAlive(ballast)
 	return errors.Join(r.run(ctx), core.close())
@@ -333,6 +334,7 @@ func (r *running) startWork(ctx context.Context) {
 		r.work.Go(func() { r.core.collector.run(ctx) })
 	}
 	r.work.Go(func() { r.core.backer.run(ctx) })
+	r.work.Go(func() { r.core.scrubber.run(ctx) })
 	r.work.Go(func() { r.watchConfig(ctx) })
 	r.work.Go(func() { r.core.trust.Run(ctx) })
 	if r.core.outside != nil {

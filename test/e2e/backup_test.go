@@ -54,7 +54,7 @@ func TestBackup(t *testing.T) {
 	if err := s.restart(); err == nil || !strings.Contains(err.Error(), "berth restore") {
 		t.Fatalf("served without its database: %v", err)
 	}
-	restoreKilled(t, s)
+	killed(t, s, "restore", "--force")
 	if out, err := s.attempt(t, "restore", "--force"); err != nil || !strings.Contains(out, "push again") {
 		t.Fatalf("restore: %v\n%s", err, out)
 	}
@@ -94,8 +94,25 @@ func TestBackup(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(list[strings.IndexByte(list, '['):]), &backups) != nil || len(backups) == 0 {
 		t.Errorf("list: %v\n%s", err, list)
 	}
+	if out, err := s.attempt(t, "scrub"); err != nil || !strings.Contains(out, "damaged: 0") {
+		t.Errorf("scrub: %v\n%s", err, out)
+	}
 	if resp := c.expect(t, http.StatusOK, "GET", "/readyz"); !strings.Contains(string(resp.body), `"ok"`) {
 		t.Errorf("/readyz: %s", resp.body)
+	}
+	s.stop()
+
+	s.env[len(s.env)-1] = "REGISTRY_METADATA_POSTGRES_URL=" + db.URL(db.Database(t))
+	if out, err := s.attempt(t, "rebuild", "--from", "none", "--into", "team/found"); err != nil {
+		t.Fatalf("rebuild in PostgreSQL: %v\n%s", err, out)
+	}
+	if err := s.restart(); err != nil {
+		t.Fatal(err)
+	}
+	for _, img := range pushed {
+		if err := c.pull("team/found", digestOf(img.manifest), img); err != nil {
+			t.Errorf("lost: %v", err)
+		}
 	}
 }
 
@@ -131,15 +148,16 @@ func pushWhile(c *client, do func()) map[string]image {
 	return pushed
 }
 
-// restoreKilled begins to restore, and is killed after a little longer each time.
-func restoreKilled(t *testing.T, s *server) {
+// killed runs a command again and again, and kills it after a little longer each
+// time.
+func killed(t *testing.T, s *server, args ...string) {
 	t.Helper()
 	binary, err := shared.berth()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for after := 10 * time.Millisecond; after < 160*time.Millisecond; after += 25 * time.Millisecond {
-		cmd := exec.Command(binary, "restore", "--force", "--config", s.args[1])
+		cmd := exec.Command(binary, append(args, "--config", s.args[1])...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
